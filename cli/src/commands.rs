@@ -5,6 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
+mod file_jobs;
 pub(crate) mod help;
 pub(crate) mod hosts;
 pub(crate) mod inventory;

@@ -14,6 +14,7 @@ mod conclusion;
 mod console;
 mod consuming;
 mod delivery;
+mod earlier;
 mod events;
 mod executor;
 mod figures;
@@ -21,6 +22,7 @@ mod figures;
 mod follow;
 mod hosts;
 mod job_source;
+mod job_stream;
 mod log;
 #[cfg(feature = "queue")]
 mod node;
@@ -73,7 +75,8 @@ pub(crate) use console::Console;
 #[cfg(feature = "queue")]
 pub(crate) use follow::{QueuedJobs, QueuedSource};
 pub(crate) use hosts::{HostConnector, HostFlags, prefixed};
-pub(crate) use job_source::{JobSource, JobStream};
+pub(crate) use job_source::JobSource;
+pub(crate) use job_stream::JobStream;
 #[cfg(feature = "queue")]
 pub(crate) use node::NodeSetup;
 pub(crate) use options::{RunOptions, cores};

@@ -72,6 +72,16 @@ impl Queue {
     }
 }
 
+/// Returns a file with this many jobs, each with its number for `ID` in the script.
+fn file_of(jobs: u32, script: &str) -> String {
+    let job = |id: u32| {
+        let script = script.replace("ID", &id.to_string());
+        format!("  - {{ id: j{id}, run: [sh, -c, '{script}'] }}\n")
+    };
+    let jobs: Vec<String> = (0..jobs).map(job).collect();
+    format!("jobs:\n{}", jobs.concat())
+}
+
 /// Ends a node that has to leave by itself.
 fn leave(node: Running) -> Ended {
     node.signal(Signal::Terminate);
@@ -394,10 +404,8 @@ fn a_node_that_was_stopped_past_its_session_runs_nothing_beside_its_successor() 
 
 #[test]
 fn a_submitter_that_was_killed_is_resumed_and_no_job_runs_twice() {
-    let jobs: String = (0..20)
-        .map(|id| format!("  - {{ id: j{id}, run: [sh, -c, 'echo {id} >> log; until [ -e go ]; do sleep 0.01; done'] }}\n"))
-        .collect();
-    let folder = Folder::new().file("jobs.yaml", format!("jobs:\n{jobs}"));
+    let jobs = file_of(20, "echo ID >> log; until [ -e go ]; do sleep 0.01; done");
+    let folder = Folder::new().file("jobs.yaml", jobs);
     let Some(queue) = Queue::start(folder) else {
         return;
     };
@@ -448,10 +456,8 @@ fn resuming_runs_what_failed_again_and_keeps_the_rest() {
 
 #[test]
 fn a_run_goes_on_when_its_server_was_killed_and_comes_back() {
-    let jobs: String = (0..8)
-        .map(|id| format!("  - {{ id: j{id}, run: [sh, -c, 'echo {id} >> log; sleep 0.2'] }}\n"))
-        .collect();
-    let folder = Folder::new().file("jobs.yaml", format!("jobs:\n{jobs}"));
+    let jobs = file_of(8, "echo ID >> log; sleep 0.2");
+    let folder = Folder::new().file("jobs.yaml", jobs);
     let Some(mut queue) = Queue::start(folder) else {
         return;
     };
@@ -535,10 +541,8 @@ fn a_failure_limit_cancels_the_rest() {
 
 #[test]
 fn a_node_that_drains_finishes_what_runs_and_leaves_the_rest() {
-    let jobs: String = (0..3)
-        .map(|id| format!("  - {{ id: j{id}, run: [sh, -c, 'echo {id} >> log; until [ -e go ]; do sleep 0.01; done'] }}\n"))
-        .collect();
-    let folder = Folder::new().file("jobs.yaml", format!("jobs:\n{jobs}"));
+    let jobs = file_of(3, "echo ID >> log; until [ -e go ]; do sleep 0.01; done");
+    let folder = Folder::new().file("jobs.yaml", jobs);
     let Some(queue) = Queue::start(folder) else {
         return;
     };

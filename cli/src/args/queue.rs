@@ -20,7 +20,7 @@ pub(crate) struct ServerArguments {
     /// The file with the password of the server. `RATCHET_QUEUE_PASSWORD` may have it instead; the user stands in the address.
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) queue_password_file: Option<PathBuf>,
-    /// The file with the certificates (PEM) of the authorities that may have signed that of the server, for rediss:// (default: those
+    /// The file with the certificates (PEM) of the authorities that may have signed that of the server, for `rediss://` (default: those
     /// that the system trusts).
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) queue_ca_file: Option<PathBuf>,

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ratchet_caching::{Clock as _, SystemClock};
+use ratchet_caching::{Clock, SystemClock};
 use ratchet_queue::{Engine, JobName, Label, RedisEngine};
 use ratchet_runtime::RunId;
 
+use super::file_jobs;
 use crate::args::run::RunArguments;
 use crate::args::submit::SubmissionArguments;
 use crate::args::terms::TermsArguments;
@@ -128,7 +129,7 @@ impl QueuedPlan {
         };
         let path = file.to_owned();
         let plan = session.read(&name, move || job_file::open(&path, &options))??;
-        let limits = super::run::limits(terms, plan.limits.clone())?;
+        let limits = file_jobs::limits(terms, plan.limits.clone())?;
         job_file::check_typed(
             &plan.resources,
             session.options().flags.resources.as_deref(),
@@ -259,14 +260,14 @@ pub(super) fn run(
     let plan = QueuedPlan::read(&mut session, request)?;
     if arguments.list {
         let name = file.display().to_string();
-        return super::run::list(&plan.jobs, &name);
+        return file_jobs::list(&plan.jobs, &name);
     }
     let engine = connect(&mut session, &server, Some(&plan))?;
     let jobs = JobSource::of(plan.jobs, arguments.strict, Vec::new());
     let queued = QueuedJobs {
         engine: engine as Arc<_>,
         maker,
-        jobs: QueuedSource::Jobs(Box::new(jobs)),
+        jobs: jobs.into_submission(),
     };
     let source = (!reads_stdin).then(|| job_file_source(&file)).flatten();
     let setup = RunSetup {
@@ -354,137 +355,113 @@ fn setup(session: &Session, queued: QueuedJobs) -> Result<RunSetup, CliError> {
     })
 }
 
+/// A flag of `run`, whether it was typed, why it has no effect on jobs that nodes do, and what to do.
+type RefusedFlag = (&'static str, bool, &'static str, &'static str);
+
 /// Refuses flags of `run` that have no effect on jobs which nodes do.
-#[expect(clippy::too_many_lines, reason = "it is a table of flags")]
 fn refuse_flags(arguments: &RunArguments) -> Result<(), CliError> {
-    let common = &arguments.common;
-    let concurrency = &common.concurrency;
-    let of_nodes = "leave it out, and give it to `ratchet node`";
-    let leave_out = "leave it out";
-    let typed = [
+    let machine = flags_of_one_machine(arguments);
+    let typed = machine.into_iter().chain(flags_of_one_run(arguments));
+    for (flag, is_typed, why, help) in typed {
+        if is_typed {
+            let refused = CliError::usage(format!("{flag} has no effect with --queue: {why}"));
+            return Err(refused.with_help(help));
+        }
+    }
+    Ok(())
+}
+
+/// Lists the flags about the machine that does the jobs.
+fn flags_of_one_machine(arguments: &RunArguments) -> [RefusedFlag; 12] {
+    let concurrency = &arguments.common.concurrency;
+    let hosts = &arguments.common.hosts;
+    let chosen = &hosts.chosen;
+    let is_on = !chosen.on.is_empty() || !chosen.sshloginfile.is_empty();
+    let (slots, of_node) = (
+        "each node decides how much it runs at once",
+        "give it to `ratchet node`",
+    );
+    let (workers, config) = (
+        "each node has workers of its own",
+        "write it into the --config of the nodes",
+    );
+    let (this, leave_out) = (
+        "it is about this machine, and nodes do the jobs",
+        "leave it out",
+    );
+    let (nodes, start) = (
+        "the jobs of a queue run on its nodes",
+        "start a node on each host",
+    );
+    let is_inventory = !chosen.inventory.is_empty();
+    [
+        ("--jobs", concurrency.jobs.is_some(), slots, of_node),
         (
-            "--jobs",
-            concurrency.jobs.is_some(),
-            "how much runs at once is decided by each node",
-            of_nodes,
+            "--jobs-total",
+            hosts.jobs_total.is_some(),
+            slots,
+            "give the jobs a limit: --limit all=4",
         ),
-        (
-            "--workers",
-            concurrency.workers.is_some(),
-            "each node has workers of its own",
-            of_nodes,
-        ),
-        (
-            "--worker",
-            arguments.worker.is_some(),
-            "each node has workers of its own",
-            "write it into the --config of the nodes",
-        ),
+        ("--workers", concurrency.workers.is_some(), workers, of_node),
+        ("--worker", arguments.worker.is_some(), workers, config),
         (
             "--prefetch",
             concurrency.prefetch.is_some(),
-            "each node has workers of its own",
-            "write it into the --config of the nodes",
+            workers,
+            config,
         ),
         (
             "--memory-limit",
             concurrency.memory_limit.is_some(),
-            "it is about this machine, and nodes do the jobs",
+            this,
             leave_out,
         ),
         (
             "--memory-free",
             concurrency.memory_free.is_some(),
-            "it is about this machine, and nodes do the jobs",
+            this,
             leave_out,
         ),
-        (
-            "--load",
-            concurrency.load.is_some(),
-            "it is about this machine, and nodes do the jobs",
-            leave_out,
-        ),
+        ("--load", concurrency.load.is_some(), this, leave_out),
         ("--tty", arguments.tty, "nodes have no terminal", leave_out),
+        ("--on", is_on, nodes, start),
+        ("--inventory", is_inventory, nodes, start),
+        ("--keep-remote", hosts.keep_remote, nodes, leave_out),
+    ]
+}
+
+/// Lists the flags about a run that does its jobs itself.
+fn flags_of_one_run(arguments: &RunArguments) -> [RefusedFlag; 8] {
+    let terms = &arguments.common.terms;
+    let leave_out = "leave it out";
+    let run = "it is kept by the run that does the jobs, and nodes do them";
+    let once = "a queue runs each job once";
+    let is_grouped = !arguments.group_fail_fast.is_empty();
+    let is_traced = arguments.record.telemetry.otlp.is_some();
+    let has_grace = arguments.common.stop.grace.is_some();
+    [
+        ("--cache", terms.cache.is_some(), run, leave_out),
+        ("--breaker", terms.breaker.is_some(), run, leave_out),
+        ("--slow", terms.slow.is_some(), run, "set a --timeout"),
         (
-            "--on",
-            !common.hosts.chosen.on.is_empty() || !common.hosts.chosen.sshloginfile.is_empty(),
-            "the jobs of a queue run on its nodes",
-            "start a node on each host",
-        ),
-        (
-            "--inventory",
-            !common.hosts.chosen.inventory.is_empty(),
-            "the jobs of a queue run on its nodes",
-            "start a node on each host",
-        ),
-        (
-            "--keep-remote",
-            common.hosts.keep_remote,
-            "the jobs of a queue have no work folders on hosts",
+            "--otlp",
+            is_traced,
+            "spans are made where jobs run",
             leave_out,
-        ),
-        (
-            "--jobs-total",
-            common.hosts.jobs_total.is_some(),
-            "how much runs at once is decided by each node",
-            "give the jobs a limit: --limit all=4",
-        ),
-        (
-            "--cache",
-            common.terms.cache.is_some(),
-            "results are cached on one machine, and nodes do the jobs",
-            leave_out,
-        ),
-        (
-            "--breaker",
-            common.terms.breaker.is_some(),
-            "it counts the attempts of one run, and nodes make them",
-            leave_out,
-        ),
-        (
-            "--slow",
-            common.terms.slow.is_some(),
-            "it is watched by the run that does the job",
-            "set a --timeout",
         ),
         (
             "--group-fail-fast",
-            !arguments.group_fail_fast.is_empty(),
+            is_grouped,
             "a queue knows no groups",
             leave_out,
         ),
-        (
-            "--repeat",
-            arguments.repeat.is_some(),
-            "a queue runs each job once",
-            leave_out,
-        ),
-        (
-            "--stress",
-            arguments.stress.is_some(),
-            "a queue runs each job once",
-            leave_out,
-        ),
+        ("--repeat", arguments.repeat.is_some(), once, leave_out),
+        ("--stress", arguments.stress.is_some(), once, leave_out),
         (
             "--grace",
-            common.stop.grace.is_some(),
+            has_grace,
             "each node gives its jobs time to end",
-            of_nodes,
+            "give it to `ratchet node`",
         ),
-    ];
-    for (flag, is_typed, why, help) in typed {
-        if is_typed {
-            return Err(
-                CliError::usage(format!("{flag} has no effect with --queue: {why}"))
-                    .with_help(help),
-            );
-        }
-    }
-    if arguments.record.telemetry.otlp.is_some() {
-        return Err(CliError::usage(
-            "--otlp has no effect with --queue: spans are made where jobs run",
-        )
-        .with_help("leave it out"));
-    }
-    Ok(())
+    ]
 }

@@ -1,24 +1,22 @@
 //! `ratchet run`: runs the jobs of a file, or of a stream.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ratchet_runtime::{Job, Limit};
+use ratchet_runtime::Job;
 
+use super::file_jobs;
 use crate::args::run::RunArguments;
-use crate::args::terms::TermsArguments;
 use crate::error::CliError;
-use crate::exit;
 use crate::job_file::{self, Addition, JobAdder, Jobs, Protocol};
-use crate::output::Destination;
 use crate::preflight::{overwrite, unused_flags};
 use crate::session::{
     JobSource, Repetition, ResumedRun, RunSetup, Session, TerminalUse, job_file_source,
     open_report, start_keeper,
 };
 
-/// Runs the jobs of a file or of a stream.
+/// Runs the jobs of a file or of a stream, here or through a queue.
 pub(crate) fn run(
     arguments: &RunArguments,
     resumed_run: Option<ResumedRun>,
@@ -34,6 +32,11 @@ pub(crate) fn run(
     if arguments.through.is_wanted() {
         return super::queued::run(arguments, resumed_run);
     }
+    run_here(arguments, resumed_run)
+}
+
+/// Runs the jobs on this machine and on those that it reaches.
+fn run_here(arguments: &RunArguments, resumed_run: Option<ResumedRun>) -> Result<u8, CliError> {
     let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from("-"));
     if arguments.file.is_none() && io::stdin().is_terminal() {
         return Err(CliError::usage("there are no jobs: stdin is a terminal")
@@ -76,7 +79,7 @@ pub(crate) fn run(
     unused_flags::refuse_of_run(arguments, &plan, &pools)?;
     session.check_hosts(&plan.hosts)?;
     let terms = &arguments.common.terms;
-    let limits = limits(terms, plan.limits)?;
+    let limits = file_jobs::limits(terms, plan.limits)?;
     job_file::check_typed(
         &plan.hosts.all_resources(&plan.resources),
         session.options().flags.resources.as_deref(),
@@ -84,7 +87,7 @@ pub(crate) fn run(
     let style = session.options().stderr_style();
     session.console().say(&plan.warnings.render(style));
     if arguments.list {
-        return list(&plan.jobs, &name);
+        return file_jobs::list(&plan.jobs, &name);
     }
     let times = arguments.repeat.map(Repetition::Times);
     let repetition = times.or(arguments.stress.map(Repetition::For));
@@ -126,32 +129,6 @@ pub(crate) fn run(
     session.perform(setup)
 }
 
-/// Returns the limits of flags, and those of the file that flags do not replace. A flag that names a limit that nobody
-/// defines is refused.
-pub(super) fn limits(
-    terms: &TermsArguments,
-    of_file: Vec<(String, Limit)>,
-) -> Result<Vec<(String, Limit)>, CliError> {
-    let is_defined = |name: &str| of_file.iter().any(|(known, _)| known == name);
-    if let Some(name) = terms.undefined_limit(is_defined) {
-        return Err(
-            CliError::usage(format!("--limit {name}: no limit of that name is defined")).with_help(
-                format!("define it in `limits` of the file, or with --limit {name}=4 or --limit {name}=10/s"),
-            ),
-        );
-    }
-    let mut limits = terms.defined_limits();
-    // A limit that a flag defines overrides the limit of the same name in the file.
-    let is_typed = |name: &str| {
-        terms
-            .limit
-            .iter()
-            .any(|it| it.limit.is_some() && it.name == name)
-    };
-    limits.extend(of_file.into_iter().filter(|(name, _)| !is_typed(name)));
-    Ok(limits)
-}
-
 /// Reads what was added to the earlier part of the run. Returns the jobs and the reader of the next addition.
 fn added_before(
     mut adder: JobAdder,
@@ -171,22 +148,4 @@ fn added_before(
         adder = next;
     }
     Ok((jobs, adder))
-}
-
-/// Prints the ids of the jobs that would run.
-pub(super) fn list(jobs: &Jobs, name: &str) -> Result<u8, CliError> {
-    let Jobs::Listed { jobs, .. } = jobs else {
-        return Err(CliError::usage(format!(
-            "--list needs to know all jobs, and {name} is a stream"
-        )));
-    };
-    let mut text = String::new();
-    for job in jobs {
-        text.push_str(job.id.as_str());
-        text.push('\n');
-    }
-    io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| Destination::Stdout.error(error))?;
-    Ok(exit::SUCCESS)
 }

@@ -5,7 +5,7 @@ use ratchet_runtime::journal::PrunedRun;
 
 use super::console::Console;
 use super::delivery::DeliveryResult;
-use super::job_source::ResumeDifferences;
+use super::earlier::ResumeDifferences;
 use super::options::RunOptions;
 use super::record::RunRecord;
 use super::signals::SignalHandler;

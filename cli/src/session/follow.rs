@@ -22,8 +22,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ratchet_queue::{
-    Cancelled, Cursor, Engine, Error, EventKind, ExplainedState, FinalStatus, JobName, JobState,
-    NodeId, Purged, Refusal, Submitted,
+    Cancelled, Cursor, Engine, Error, EventKind, ExplainedState, FinalStatus, JobName, JobSpec,
+    JobState, NodeId, Purged, Refusal, Submitted,
 };
 use ratchet_resilience::shutdown::Phase;
 use ratchet_runtime::process::working_now;
@@ -39,8 +39,8 @@ use self::ends::{EndCounts, EndOrder, Ended};
 use self::live_events::{LiveEvents, SharedSink};
 use self::steady::SteadyEngine;
 use super::console::Console;
-use super::job_source::{EarlierOutcomes, JobSource, JobStream, ResumeDifferences, needs_first};
-use super::options::RunOptions;
+use super::earlier::{EarlierOutcomes, ResumeDifferences, needs_first};
+use super::job_stream::JobStream;
 use crate::error::CliError;
 use crate::queue::{EndFacts, SpecMaker, outcome_of, queue_error};
 
@@ -71,10 +71,29 @@ pub(crate) struct QueuedJobs {
     pub(crate) jobs: QueuedSource,
 }
 
+impl QueuedJobs {
+    /// Makes what follows these jobs. Trouble with the server is told to the console, if there is one.
+    #[expect(
+        clippy::unused_self,
+        reason = "a command without queues has no such jobs, and so nothing that follows them"
+    )]
+    pub(super) fn follower(&self, rules: FollowRules, console: Option<Console>) -> FollowerParts {
+        FollowerParts {
+            console,
+            control: FollowControl::new(),
+            rules,
+            journal: None,
+            live: LiveEvents::default(),
+        }
+    }
+}
+
 /// Where the jobs of a run through a queue come from.
 pub(crate) enum QueuedSource {
-    /// They are submitted.
-    Jobs(Box<JobSource>),
+    /// They are all known, and are submitted.
+    Listed(Vec<Job>),
+    /// They are submitted as they come.
+    Streamed(Box<dyn JobStream>),
     /// They were submitted by another call, under these names.
     Attached(Vec<JobName>),
 }
@@ -132,22 +151,13 @@ impl FollowControl {
 
 /// The rules that end a run before its jobs are done.
 #[derive(Debug, Clone, Copy, Default)]
-struct FollowRules {
-    max_failures: Option<MaxFailures>,
-    deadline: Option<Duration>,
+pub(super) struct FollowRules {
+    /// How many jobs may fail.
+    pub(super) max_failures: Option<MaxFailures>,
+    /// How long the run may take.
+    pub(super) deadline: Option<Duration>,
     /// Whether outcomes are passed on in the order of the jobs.
-    keeps_order: bool,
-}
-
-impl FollowRules {
-    /// Takes the rules out of the options, so that the executor does not apply them to jobs that have ended.
-    fn take(options: &mut RunOptions) -> Self {
-        Self {
-            max_failures: options.max_failures.take(),
-            deadline: options.deadline.take(),
-            keeps_order: std::mem::take(&mut options.keep_order),
-        }
-    }
+    pub(super) keeps_order: bool,
 }
 
 /// What a follower needs of its run.
@@ -176,24 +186,6 @@ pub(super) struct FollowerParts {
 }
 
 impl FollowerParts {
-    /// Makes the parts, if the nodes of a queue do the jobs. Rules that end the run are taken out of the options.
-    pub(super) fn of(
-        jobs: &JobSource,
-        options: &mut RunOptions,
-        console: &Console,
-    ) -> Option<Self> {
-        let JobSource::Queued(_) = jobs else {
-            return None;
-        };
-        Some(Self {
-            console: (!options.quiet).then(|| console.clone()),
-            control: FollowControl::new(),
-            rules: FollowRules::take(options),
-            journal: None,
-            live: LiveEvents::default(),
-        })
-    }
-
     /// Has outcomes recorded in this journal.
     pub(super) fn record_in(&mut self, journal: &Arc<Mutex<Journal>>) {
         self.journal = Some(Arc::clone(journal));
@@ -344,25 +336,20 @@ impl Follower {
             is_run_over: false,
         };
         match jobs {
-            QueuedSource::Jobs(source) => match *source {
-                JobSource::List(jobs) => {
-                    follower.total = Some(jobs.len() as u64);
-                    let order = needs_first(&jobs);
-                    let mut jobs: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
-                    let ordered = order.into_iter().filter_map(|at| {
-                        let position = at as u64;
-                        jobs[at].take().map(|job| PlacedJob { position, job })
-                    });
-                    let ordered: Vec<PlacedJob> = ordered.collect();
-                    follower.source = Reading::List(ordered.into_iter());
-                }
-                JobSource::Stream(stream) => {
-                    follower.source = Reading::Stream(read_ahead(stream)?, 0);
-                }
-                JobSource::Queued(_) => {
-                    return Err(CliError::internal("jobs of a queue are submitted once"));
-                }
-            },
+            QueuedSource::Listed(jobs) => {
+                follower.total = Some(jobs.len() as u64);
+                let order = needs_first(&jobs);
+                let mut jobs: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
+                let ordered = order.into_iter().filter_map(|at| {
+                    let position = at as u64;
+                    jobs[at].take().map(|job| PlacedJob { position, job })
+                });
+                let ordered: Vec<PlacedJob> = ordered.collect();
+                follower.source = Reading::List(ordered.into_iter());
+            }
+            QueuedSource::Streamed(stream) => {
+                follower.source = Reading::Stream(read_ahead(stream)?, 0);
+            }
             QueuedSource::Attached(names) => {
                 follower.total = Some(names.len() as u64);
                 let now = working_now();
@@ -564,48 +551,8 @@ impl Follower {
         if self.pending.is_empty() || self.full_until.is_some_and(|until| until > Instant::now()) {
             return Ok(false);
         }
-        let mut ended = Vec::new();
-        let mut batch = Vec::new();
-        let mut forgotten = Vec::new();
-        while batch.len() < BATCH
-            && let Some(placed) = self.pending.pop_front()
-        {
-            let job = &placed.job;
-            if let Some(need) = job.needs.iter().find(|need| self.failed.contains(*need)) {
-                let message = format!("it needs `{need}`, which did not succeed");
-                ended.push(Ended::failed(placed, Failure::new(Class::Need, message)));
-                continue;
-            }
-            match self.maker.spec(job, |need| !self.kept.contains(need)) {
-                Ok(spec) => {
-                    if self.redone.contains(&job.id) {
-                        forgotten.push(spec.name.clone());
-                    }
-                    batch.push((spec, placed));
-                }
-                Err(refused) => {
-                    let message = format!("{}; {}", refused.message, refused.help);
-                    ended.push(Ended::failed(placed, Failure::new(Class::Input, message)));
-                }
-            }
-        }
-        if !forgotten.is_empty() {
-            let names = Arc::new(forgotten);
-            let call = |engine: Arc<dyn Engine>| {
-                let names = Arc::clone(&names);
-                async move { engine.purge(&names).await }
-            };
-            for (name, purged) in names.iter().zip(
-                self.engine
-                    .call(call)
-                    .await
-                    .map_err(|error| queue_error(&error))?,
-            ) {
-                if let Purged::Unended(_) = purged {
-                    tracing::debug!(job = %name, "a job that is done again is in the queue already");
-                }
-            }
-        }
+        let (batch, forgotten, mut ended) = self.next_batch();
+        self.forget(forgotten).await?;
         if batch.is_empty() {
             self.deliver(ended).await?;
             return Ok(true);
@@ -636,6 +583,71 @@ impl Follower {
             }
             Err(error) => return Err(queue_error(&error)),
         };
+        let known = self.take_answers(answers, (jobs, &specs), &mut ended);
+        let was_full = self.full_until.is_some();
+        self.deliver(ended).await?;
+        self.look_up(known).await?;
+        Ok(!was_full)
+    }
+
+    /// Takes jobs out of the line for one call. Returns them with what the queue is asked for, those whose old ends have to
+    /// be forgotten first, and those that end without being submitted.
+    fn next_batch(&mut self) -> (Vec<(JobSpec, PlacedJob)>, Vec<JobName>, Vec<Ended>) {
+        let mut ended = Vec::new();
+        let mut batch = Vec::new();
+        let mut forgotten = Vec::new();
+        while batch.len() < BATCH
+            && let Some(placed) = self.pending.pop_front()
+        {
+            let job = &placed.job;
+            if let Some(need) = job.needs.iter().find(|need| self.failed.contains(*need)) {
+                let message = format!("it needs `{need}`, which did not succeed");
+                ended.push(Ended::failed(placed, Failure::new(Class::Need, message)));
+                continue;
+            }
+            match self.maker.spec(job, |need| !self.kept.contains(need)) {
+                Ok(spec) => {
+                    if self.redone.contains(&job.id) {
+                        forgotten.push(spec.name.clone());
+                    }
+                    batch.push((spec, placed));
+                }
+                Err(refused) => {
+                    let message = format!("{}; {}", refused.message, refused.help);
+                    ended.push(Ended::failed(placed, Failure::new(Class::Input, message)));
+                }
+            }
+        }
+        (batch, forgotten, ended)
+    }
+
+    /// Has the queue forget the ends of jobs that are done again.
+    async fn forget(&mut self, names: Vec<JobName>) -> Result<(), CliError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let names = Arc::new(names);
+        let call = |engine: Arc<dyn Engine>| {
+            let names = Arc::clone(&names);
+            async move { engine.purge(&names).await }
+        };
+        let purged = self.engine.call(call).await;
+        let purged = purged.map_err(|error| queue_error(&error))?;
+        for (name, purged) in names.iter().zip(purged) {
+            if let Purged::Unended(_) = purged {
+                tracing::debug!(job = %name, "a job that is done again is in the queue already");
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the answers to a submission. Returns the jobs that have ended before.
+    fn take_answers(
+        &mut self,
+        answers: Vec<Submitted>,
+        (jobs, specs): (Vec<PlacedJob>, &[JobSpec]),
+        ended: &mut Vec<Ended>,
+    ) -> Vec<JobName> {
         let now = working_now();
         let mut full = Vec::new();
         let mut known = Vec::new();
@@ -678,9 +690,7 @@ impl Follower {
             self.full_pause = LONGEST_PAUSE;
             self.full_until = None;
         }
-        self.deliver(ended).await?;
-        self.look_up(known).await?;
-        Ok(!was_full)
+        known
     }
 
     /// Asks for the ends of jobs that may have ended before their events were followed.

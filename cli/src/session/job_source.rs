@@ -1,17 +1,17 @@
 //! The source of the jobs of a run: a list, or a stream that is read when there is room.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use ratchet_runtime::journal::{ResumeCounts, ResumeDecision, SourceIdentity};
 use ratchet_runtime::process::ProcessConfig;
-use ratchet_runtime::{
-    Executor, History, Job, JobKey, Journal, Outcome, Placement, Resume, Run, Stopped, Submitter,
-    Work,
-};
+use ratchet_runtime::{Executor, Job, JobKey, Placement, Run, Stopped, Submitter, Work};
 use tokio::sync::oneshot;
 
+use super::earlier::{EarlierOutcomes, ResumeDifferences};
+#[cfg(feature = "queue")]
+use super::follow::QueuedSource;
 use super::follow::{FollowEnd, FollowerParts, QueuedJobs};
+use super::job_stream::JobStream;
 use super::repeated_jobs::{EndedJobs, RepeatedJobs, Repetition};
 use super::terminal::TerminalUse;
 use crate::error::CliError;
@@ -32,35 +32,6 @@ pub(crate) enum JobSource {
     Stream(Box<dyn JobStream>),
     /// The nodes of a queue do the jobs.
     Queued(Box<QueuedJobs>),
-}
-
-/// Jobs that are read one by one. They are read on a thread of their own, so reading may wait.
-pub(crate) trait JobStream: Send {
-    /// Reads the next job. Returns `None` after the last one.
-    fn next(&mut self) -> Option<Result<Job, CliError>>;
-
-    /// Whether reading the next job may wait for the writer of the stream.
-    fn may_wait(&self) -> bool;
-
-    /// Returns how many jobs there are, if that is known before they are read.
-    fn total(&self) -> Option<u64> {
-        None
-    }
-
-    /// Returns where all jobs run, if that is known before they are read.
-    fn placement(&self) -> Option<Placement> {
-        None
-    }
-
-    /// Whether a job may use the cache, as far as that is known before they are read.
-    fn may_use_cache(&self) -> bool {
-        true
-    }
-
-    /// Returns the counter of ended jobs, if the jobs of a file are run again and again.
-    fn ended_jobs(&self) -> Option<Arc<EndedJobs>> {
-        None
-    }
 }
 
 impl JobSource {
@@ -94,6 +65,16 @@ impl JobSource {
             repetition,
             slots,
         )))
+    }
+
+    /// Makes the jobs ones that are to be submitted to a queue.
+    #[cfg(feature = "queue")]
+    pub(crate) fn into_submission(self) -> QueuedSource {
+        match self {
+            Self::List(jobs) => QueuedSource::Listed(jobs),
+            Self::Stream(stream) => QueuedSource::Streamed(stream),
+            Self::Queued(queued) => queued.jobs,
+        }
     }
 
     /// Returns the counter of ended jobs, if the source waits for it.
@@ -205,14 +186,6 @@ pub(super) struct EndedSource {
     pub(super) stopped: Option<Stopped>,
 }
 
-/// How the jobs of a resumed run differ from those of its earlier part.
-pub(super) struct ResumeDifferences {
-    /// How many jobs are kept, and how many are run again, by the reason.
-    pub(super) jobs: ResumeCounts,
-    /// How many jobs of the earlier part are not among the jobs any more; 0 if the jobs were not read to their end.
-    pub(super) gone: u64,
-}
-
 impl SourceEnd {
     /// Returns how the source of a run that has ended came to its end. A stream that still waits for jobs has no error and no
     /// differences.
@@ -250,106 +223,6 @@ impl SourceEnd {
     }
 }
 
-/// The outcomes of an earlier part of the run.
-pub(super) struct EarlierOutcomes {
-    /// Decides which jobs have to be run again.
-    resume: Resume,
-    /// The journal, which this part of the run continues.
-    journal: Arc<Mutex<Journal>>,
-    /// Whether the jobs were not read to their end, so that nobody knows which of the earlier ones are not there.
-    is_broken_off: bool,
-}
-
-impl EarlierOutcomes {
-    /// Makes the look-up in the history of a run. This part of the run continues `journal`.
-    pub(super) fn new(
-        history: History,
-        source: Option<&SourceIdentity>,
-        journal: &Arc<Mutex<Journal>>,
-    ) -> Self {
-        Self {
-            resume: Resume::new(Arc::new(history), source),
-            journal: Arc::clone(journal),
-            is_broken_off: false,
-        }
-    }
-
-    /// Looks each job up after the jobs that it needs, and keeps the order of the list.
-    #[expect(clippy::expect_used, reason = "the order contains each index once")]
-    fn look_up_all(&mut self, jobs: Vec<Job>) -> Vec<Job> {
-        let order = needs_first(&jobs);
-        let mut jobs: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
-        for index in order {
-            let job = jobs[index].take().expect("each job is taken once");
-            jobs[index] = Some(self.look_up(job));
-        }
-        jobs.into_iter().flatten().collect()
-    }
-
-    /// Whether an outcome of this job is recorded, whatever it is.
-    #[cfg(feature = "queue")]
-    pub(super) fn has_outcome(&self, job: &Job) -> bool {
-        self.resume.history().find_job(job).is_some()
-    }
-
-    /// Turns a job that has succeeded before into one that has ended, unless a job that it needs is run again.
-    pub(super) fn look_up(&mut self, job: Job) -> Job {
-        let ResumeDecision::Keep(recorded) = self.resume.decide(&job) else {
-            return job;
-        };
-        match self.resume.history().outcome(&recorded) {
-            Ok(mut outcome) => {
-                if outcome.id != job.id {
-                    outcome.id = job.id.clone();
-                    self.renumber(&job, &outcome);
-                }
-                Job {
-                    needs: job.needs,
-                    item: job.item,
-                    kept_output: job.kept_output,
-                    ..Job::ended(outcome)
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, job = %job.id, "the result of a job cannot be read, so the job is run again");
-                self.resume.run_again(&recorded);
-                job
-            }
-        }
-    }
-
-    /// Records the new number of a kept result, because its item has another position in the list now.
-    fn renumber(&self, job: &Job, outcome: &Outcome) {
-        // No call leaves the journal half changed, so the lock is safe to use after a panic in another thread.
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = journal.append(job, outcome) {
-            // A journal that failed once fails at every further call, so the run itself ends with this error.
-            tracing::warn!(%error, job = %job.id, "the new number of a job cannot be recorded");
-        }
-    }
-
-    pub(super) fn differences(self) -> ResumeDifferences {
-        ResumeDifferences {
-            jobs: self.resume.differences(),
-            gone: if self.is_broken_off {
-                0
-            } else {
-                self.resume.not_in_source()
-            },
-        }
-    }
-}
-
-/// Returns the indexes of jobs, in an order in which each job comes after the jobs that it needs.
-pub(super) fn needs_first(jobs: &[Job]) -> Vec<usize> {
-    let in_file = || (0..jobs.len()).collect();
-    if jobs.iter().all(|job| job.needs.is_empty()) {
-        return in_file();
-    }
-    // The executor refuses jobs that cannot be ordered when the run begins.
-    Job::order_by_needs(jobs).unwrap_or_else(|_| in_file())
-}
-
 /// Submits the jobs of a stream, in batches of the jobs that can be read without waiting.
 fn submit_all(
     mut stream: Box<dyn JobStream>,
@@ -364,7 +237,7 @@ fn submit_all(
     let mut result = Ok(());
     let break_off = |earlier: &mut Option<EarlierOutcomes>| {
         if let Some(earlier) = earlier {
-            earlier.is_broken_off = true;
+            earlier.break_off();
         }
     };
     while let Some(job) = stream.next() {

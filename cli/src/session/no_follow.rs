@@ -1,17 +1,24 @@
 //! Jobs through a queue in a command that was built without it: none.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use ratchet_runtime::{Executor, Journal, Run, Sink, Stopped};
+use ratchet_runtime::{Executor, Journal, MaxFailures, Run, Sink, Stopped};
 use tokio::task::JoinHandle;
 
 use super::console::Console;
-use super::job_source::{EarlierOutcomes, JobSource, ResumeDifferences};
-use super::options::RunOptions;
+use super::earlier::{EarlierOutcomes, ResumeDifferences};
 use crate::error::CliError;
 
 /// The jobs of a run that nodes of a queue do, of which this command has none.
 pub(crate) enum QueuedJobs {}
+
+impl QueuedJobs {
+    /// Is never called.
+    pub(super) fn follower(&self, _: FollowRules, _: Option<Console>) -> FollowerParts {
+        match *self {}
+    }
+}
 
 /// Stops a follower, which this command does not have.
 #[derive(Clone)]
@@ -19,6 +26,16 @@ pub(super) enum FollowControl {}
 
 /// What is needed to follow jobs, which this command does not do.
 pub(super) enum FollowerParts {}
+
+/// The rules that end a run, which the executor of this command applies.
+pub(super) struct FollowRules {
+    /// How many jobs may fail.
+    pub(super) max_failures: Option<MaxFailures>,
+    /// How long the run may take.
+    pub(super) deadline: Option<Duration>,
+    /// Whether outcomes are passed on in the order of the jobs.
+    pub(super) keeps_order: bool,
+}
 
 /// How a follower ended.
 pub(super) struct FollowEnd {
@@ -48,11 +65,6 @@ impl FollowControl {
 }
 
 impl FollowerParts {
-    /// Returns nothing, because all jobs are done here.
-    pub(super) fn of(_: &JobSource, _: &mut RunOptions, _: &Console) -> Option<Self> {
-        None
-    }
-
     /// Is never called.
     pub(super) fn record_in(&mut self, _: &Arc<Mutex<Journal>>) {
         match *self {}

@@ -113,10 +113,6 @@ impl RunContext {
     }
 
     /// Takes jobs from the queue until a signal or the end of its jobs has the node leave.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "the parts of the node are made and ended in one place"
-    )]
     async fn serve_node(&mut self, setup: NodeSetup) -> Result<u8, CliError> {
         let NodeSetup {
             engine,
@@ -174,21 +170,14 @@ impl RunContext {
         runner.grace = self.options.phases().cancelling + EXTRA_GRACE;
         if !self.options.quiet {
             let slots = if slots == 1 {
-                "1 slot".to_owned()
+                "1 slot"
             } else {
-                format!("{slots} slots")
+                &format!("{slots} slots")
             };
-            self.console.say(&format!(
-                "ratchet: node {name} takes jobs from {address}, with {slots}\n"
-            ));
+            let text = format!("ratchet: node {name} takes jobs from {address}, with {slots}\n");
+            self.console.say(&text);
         }
-        let empty = async {
-            if drains {
-                until_no_job_waits(&drained).await;
-            } else {
-                std::future::pending::<()>().await;
-            }
-        };
+        let empty = until_no_job_waits(&drained, drains);
         let drain = async {
             tokio::select! {
                 () = reached(stages.clone(), NodeStage::Draining) => {}
@@ -289,12 +278,16 @@ async fn reached(mut stages: watch::Receiver<NodeStage>, wanted: NodeStage) {
     }
 }
 
-/// Waits until no job of the queue waits and this node has none.
-async fn until_no_job_waits(engine: &FencedEngine) {
+/// Waits until no job of the queue waits and this node has none, if the node `drains`; else for ever.
+async fn until_no_job_waits(engine: &FencedEngine, drains: bool) {
+    if !drains {
+        std::future::pending::<()>().await;
+    }
     loop {
         match has_nothing_to_do(engine).await {
             // The loop of the node has the same trouble, and tells of it.
             Ok(false) | Err(Error::Unreachable(_) | Error::OutOfMemory { .. }) => {}
+            // An error of another kind ends that loop as well.
             Ok(true) | Err(_) => return,
         }
         tokio::time::sleep(DRAIN_POLL).await;

@@ -18,9 +18,10 @@ use super::conclusion::{CompletedRun, conclude, interrupted};
 use super::console::Console;
 use super::consuming::consume;
 use super::delivery::Delivery;
+use super::earlier::EarlierOutcomes;
 use super::figures::run_figures;
-use super::follow::{FollowControl, FollowerParts};
-use super::job_source::{EarlierOutcomes, JobSource};
+use super::follow::{FollowControl, FollowRules, FollowerParts};
+use super::job_source::JobSource;
 use super::options::RunOptions;
 use super::record::{ResumedRun, RunRecord};
 use super::signals::SignalHandler;
@@ -89,7 +90,7 @@ impl RunContext {
         self.check_cache(&setup.jobs)?;
         let resumed_run = self.resumed_run.take();
         let is_resumed = resumed_run.is_some();
-        let mut follows = FollowerParts::of(&setup.jobs, &mut self.options, &self.console);
+        let mut follows = self.follower_of(&setup.jobs);
         let follower = follows.as_ref().map(FollowerParts::control);
         let ended = setup.jobs.ended_jobs();
         let figures = Arc::new(LiveFigures::default());
@@ -185,6 +186,21 @@ impl RunContext {
         let run = reported.map(|(store, id)| store.run(id));
         self.tell_github(summary_file, run)?;
         Ok(code)
+    }
+
+    /// Makes what follows the jobs, if the nodes of a queue do them.
+    fn follower_of(&mut self, jobs: &JobSource) -> Option<FollowerParts> {
+        let JobSource::Queued(queued) = jobs else {
+            return None;
+        };
+        // The executor sees only jobs that have ended, so the follower applies these.
+        let rules = FollowRules {
+            max_failures: self.options.max_failures.take(),
+            deadline: self.options.deadline.take(),
+            keeps_order: std::mem::take(&mut self.options.keep_order),
+        };
+        let console = (!self.options.quiet).then(|| self.console.clone());
+        Some(queued.follower(rules, console))
     }
 
     /// Begins the record of the run, if it has one. Also returns the outcomes that a resumed run has already.

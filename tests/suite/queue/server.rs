@@ -4,12 +4,20 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
+use ratchet_tests::eventually;
 use tempfile::TempDir;
 
-/// How long a server may take to start.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// How many ports are tried.
+const PORTS: usize = 20;
+
+/// Says loudly that nothing is tested.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests has to see it")]
+fn tell_skipped() {
+    eprintln!(
+        "SKIPPED: there is no redis-server and no valkey-server, so jobs through a queue are not tested"
+    );
+}
 
 /// A server in a folder of its own, which ends with the test.
 pub(super) struct Server {
@@ -29,13 +37,12 @@ impl Server {
     /// Starts a server with these options.
     pub(super) fn with(options: &[&str]) -> Option<Self> {
         let Some(program) = find() else {
-            eprintln!(
-                "SKIPPED: there is no redis-server and no valkey-server, so jobs through a queue are not tested"
-            );
+            tell_skipped();
             return None;
         };
-        let deadline = Instant::now() + DEADLINE;
-        loop {
+        // Another process may take a port between its choice and its use. Then the server ends at once, and another port is
+        // tried.
+        let started = (0..PORTS).find_map(|_| {
             let mut server = Self {
                 folder: tempfile::tempdir().expect("a folder"),
                 program: program.clone(),
@@ -43,12 +50,9 @@ impl Server {
                 port: free_port(),
                 child: None,
             };
-            // Another process may have taken the port since. Then the server ends at once, and another port is tried.
-            if server.run() {
-                return Some(server);
-            }
-            assert!(Instant::now() < deadline, "no server starts");
-        }
+            server.run().then_some(server)
+        });
+        Some(started.expect("a server starts on one of several ports"))
     }
 
     /// Starts the program, and waits until it answers. Returns whether it does.
@@ -64,15 +68,17 @@ impl Server {
             .spawn()
             .expect("the server can be started");
         let child = self.child.insert(child);
-        let deadline = Instant::now() + DEADLINE;
-        while !answers(self.port) {
-            if child.try_wait().expect("it was started").is_some() {
-                return false;
-            }
-            assert!(Instant::now() < deadline, "the server does not answer");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        true
+        let port = self.port;
+        let mut has_ended = false;
+        let clock = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("there is a clock");
+        clock.block_on(eventually("the server answers or ends", || {
+            has_ended = child.try_wait().expect("it was started").is_some();
+            has_ended || answers(port)
+        }));
+        !has_ended
     }
 
     /// Kills the program, as a crash would.

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use ratchet_caching::{Clock as _, SystemClock};
+use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::event::{EventRecord, RunEvent};
 use ratchet_runtime::{Class, EventFilter, Job, JobKey, PlaceName, Sink};
 

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use ratchet_queue::{Attempt, AttemptEnd, Claim, FinalStatus, Performer};
 use ratchet_resilience::Rng;
 use ratchet_resilience::retry::{BackoffPolicy, RetryDecision, RetryHistory};
-use ratchet_runtime::process::working_now;
 use ratchet_runtime::{Class, Failure, JobState, Outcome, PlaceName, RunHandle, Status};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::runs::NodeRuns;
 use super::{NodeStage, reached};
@@ -213,7 +213,7 @@ async fn has_not_begun(handle: &RunHandle, key: &ratchet_runtime::JobKey) -> boo
 
 /// Returns how long a failed job waits for its next attempt; `None` if there is none.
 fn delay(policy: &BackoffPolicy, failure: &Failure, attempts: u32) -> Option<Duration> {
-    let now = working_now();
+    let now = Instant::now().into_std();
     let mut history = RetryHistory::resumed(now, attempts.saturating_sub(1));
     match history.record_failure(policy, failure, now, &mut Rng::new()) {
         RetryDecision::Retry { at } => Some(at.saturating_duration_since(now)),

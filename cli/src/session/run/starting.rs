@@ -15,13 +15,14 @@ use crate::map::MapRunner;
 use crate::progress::ProgressMode;
 use crate::report::Report;
 use crate::session::console::Console;
+use crate::session::earlier::EarlierOutcomes;
 use crate::session::events::{EventFailure, EventFile, JournalEvents};
 use crate::session::executor::{
     add_pools, executor, machine_sampler, needed_workers, watch_hosts, watch_machine,
 };
 use crate::session::follow::FollowerParts;
 use crate::session::hosts::StartedHosts;
-use crate::session::job_source::{EarlierOutcomes, SourceEnd};
+use crate::session::job_source::SourceEnd;
 use crate::session::record::RunRecord;
 use crate::session::slow_warnings::SlowWarnings;
 use crate::session::suspend::SuspensionRecord;
