@@ -2,6 +2,7 @@
 
 mod causes;
 mod input;
+mod making;
 mod tokens;
 
 use std::fmt;

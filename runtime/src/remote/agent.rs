@@ -2,6 +2,7 @@
 //!
 //! One task owns the connection and the list of processes. A task for each process carries its pipes.
 
+mod event;
 mod keeper_link;
 mod measuring;
 mod message_stream;

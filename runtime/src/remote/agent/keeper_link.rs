@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
-use super::session::SessionEvent;
+use super::event::SessionEvent;
 use crate::os::{Keeper, KeeperProgram};
 use crate::remote::fence::BootTime;
 use crate::remote::keeper::ToKeeper;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use tokio::sync::mpsc;
 
-use super::session::SessionEvent;
+use super::event::SessionEvent;
 use crate::remote::RemoteError;
 use crate::remote::message::{FromAgent, Lines};
 use crate::remote::stream::send_line;

@@ -7,17 +7,17 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{RwLock, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::event::SessionEvent;
 use super::run_time::{RunTime, Suspensions};
-use super::session::{SessionEvent, refuse};
 use crate::os::{LocalProcesses, ProcessConfig, ProcessHandle, ProcessManager, ProcessView};
 use crate::remote::RemoteError;
-use crate::remote::message::{FromAgent, Spec, StartError};
+use crate::remote::message::{FromAgent, Spec, StartError, line};
 use crate::remote::stream::{CHUNK, SYSTEM_ID, capacity};
 use crate::suspension::working_now;
 
@@ -317,5 +317,15 @@ impl Drop for OutputPump {
             // An error means that the stream has ended already.
             let _ = stream.send_data(Bytes::new(), true);
         }
+    }
+}
+
+/// Answers that a program was not started, with the reason.
+pub(super) fn refuse(respond: &mut SendResponse<Bytes>, error: &StartError) {
+    let mut head = Response::new(());
+    *head.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    // An error means that the dispatcher has cancelled the process.
+    if let (Ok(mut stream), Ok(body)) = (respond.send_response(head, false), line(error)) {
+        let _ = stream.send_data(body, true);
     }
 }

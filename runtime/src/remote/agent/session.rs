@@ -8,17 +8,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{self, SendResponse};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::event::SessionEvent;
 use super::keeper_link::KeeperLink;
 use super::measuring::{Measuring, measure_processes};
 use super::message_stream::{receive_messages, send_messages};
-use super::process::{AgentProcess, drain};
+use super::process::{AgentProcess, drain, refuse};
 use super::run_time::Suspensions;
 use crate::os::{LocalProcesses, ProcessId, ProcessManager};
 use crate::remote::RemoteError;
@@ -27,24 +28,8 @@ use crate::remote::config::MAX_PROCESSES;
 use crate::remote::files::{FileRequest, FileService};
 use crate::remote::hello::DispatcherHello;
 use crate::remote::keeper::FromKeeper;
-use crate::remote::message::{FromAgent, OutputStream, StartError, ToAgent, line};
+use crate::remote::message::{FromAgent, OutputStream, StartError, ToAgent};
 use crate::remote::stream::{MESSAGES_PATH, PROCESS_PATH, STDERR_PATH, beat_interval};
-
-/// What a task of the session reports to the session.
-pub(super) enum SessionEvent {
-    /// The dispatcher has sent a message.
-    Message(ToAgent),
-    /// The stream of messages has ended, or something other than a message came.
-    NoMoreMessages(RemoteError),
-    /// A process runs.
-    Started { id: u64, local: ProcessId },
-    /// A process has ended, or was not started. Nothing but the message of its end is sent for it from now on.
-    Gone { id: u64, ended: Option<FromAgent> },
-    /// No process is being started any more, and none will be before the guard is dropped.
-    NoStarts(OwnedRwLockWriteGuard<()>),
-    /// The keeper has sent a message.
-    Keeper(FromKeeper),
-}
 
 /// Whether everything is stopped because the dispatcher is stopped.
 #[derive(Debug)]
@@ -440,15 +425,5 @@ impl DispatcherSession {
         if let Err(error) = answer {
             tracing::error!(%error, "a bug in ratchet: the manager of an agent has ended before it");
         }
-    }
-}
-
-/// Answers that a program was not started, with the reason.
-pub(super) fn refuse(respond: &mut SendResponse<Bytes>, error: &StartError) {
-    let mut head = Response::new(());
-    *head.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
-    // An error means that the dispatcher has cancelled the process.
-    if let (Ok(mut stream), Ok(body)) = (respond.send_response(head, false), line(error)) {
-        let _ = stream.send_data(body, true);
     }
 }
