@@ -269,7 +269,7 @@ fn a_single_mistake_makes_a_single_error() {
     for (text, message, help) in [
         (
             "jobs: [{ run: ls, timeout: 1 minute }]\n",
-            "`timeout`: `1 minute` has no unit",
+            "`timeout`: `1 minute` has an unknown unit `minute`",
             "did you mean `1m`?",
         ),
         (

@@ -349,7 +349,7 @@ fn commands_start_no_faster_than_they_are_told_to() {
         let printed = here(&words.concat(), "");
         let waited = printed.lines().map(|line| {
             let result: serde_json::Value = serde_json::from_str(line).unwrap();
-            result["waited"]["limit:start"].as_f64().unwrap_or_default()
+            result["waited"]["rate"].as_f64().unwrap_or_default()
         });
         // The last one of four waits for three periods, however slow the machine is.
         let longest = waited.fold(0.0, f64::max);
