@@ -141,7 +141,7 @@ fn what_no_resource_can_meet_is_refused_with_its_place_before_anything_runs() {
     let check = Ratchet::within(&folder).args(["check", "jobs.yaml"]);
     let said = check.run().with_code(0).stderr();
     assert!(
-        said.contains("no effect on a job that takes no `memory`"),
+        said.contains("no effect on a job that has no limit `memory` and takes no `memory`"),
         "{said}"
     );
     let map = |flags: &[&str]| {

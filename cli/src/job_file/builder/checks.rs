@@ -84,7 +84,7 @@ pub(super) fn check_memory_growth(job: &Job, places: &JobPlaces, problems: &mut 
         && !needs.any(|need| need.name == ResourceNeed::MEMORY)
         && !job.terms.memory.are_set()
     {
-        let message = "`memory` of `retry` has no effect on a job without a limit `memory` that takes no `memory`";
+        let message = "`memory` of `retry` has no effect on a job that has no limit `memory` and takes no `memory`";
         let help = "write how much memory the job may use, as in `memory: 4GiB`, or takes, as in `resources: {memory: 4GiB}`";
         let place = own.retry.unwrap_or(places.head);
         problems.push(Diagnostic::warning(place, message).help(help));
