@@ -72,6 +72,10 @@ static BASE: LazyLock<NamedFunctions> = LazyLock::new(|| {
     engine.add_function(source::MINUS, |left: &Value, right: &Value| {
         filters::minus(left, right)
     });
+    engine.add_function(
+        source::COMPARE,
+        |operator: &str, left: &Value, right: &Value| filters::is_in_order(operator, left, right),
+    );
     engine.add_function(source::IS_DATE, |value: &Value| filters::is_date(value));
     engine.add_function(source::FORMAT, |format: &Value, values: &Value| {
         filters::percent_format(format, values)

@@ -30,6 +30,7 @@ pub(super) use digests::password_hash;
 #[cfg(test)]
 pub(super) use documents::json;
 pub(super) use durations::minus;
+pub(super) use lists::is_in_order;
 pub(super) use paths::{expanded_user, normal};
 pub(super) use printf::percent_format;
 pub(super) use random::Random;

@@ -7,7 +7,9 @@ mod expression;
 mod named;
 mod parts;
 
-pub(super) use expression::{Escapes, FORMAT, IS_DATE, ITEM, MINUS, MUTABLE, prepared_expression};
+pub(super) use expression::{
+    COMPARE, Escapes, FORMAT, IS_DATE, ITEM, MINUS, MUTABLE, prepared_expression,
+};
 use expression::{changes_in_place, rewritten};
 pub(super) use named::{Named, names, names_in_expression, without_builtin};
 use parts::{Part, parts};
@@ -52,8 +54,15 @@ pub(super) fn prepared(
                 inside,
                 close,
             } => {
+                // A sign at either end controls the blanks outside, and belongs to no expression.
+                let signs = ['-', '+'];
+                let (before, inside) = inside.split_at(inside.starts_with(signs).into());
+                let (inside, after) =
+                    inside.split_at(inside.len() - usize::from(inside.ends_with(signs)));
                 out.push_str(open);
+                out.push_str(before);
                 out.push_str(&rewritten(inside, escapes, is_changed));
+                out.push_str(after);
                 out.push_str(close);
             }
         }
@@ -184,7 +193,7 @@ mod tests {
         for (expression, expected) in [
             (
                 "((a | to_datetime) - (b | to_datetime)).days > 3",
-                "(__minus((a | to_datetime), (b | to_datetime))).days > 3",
+                "__compare('>', (__minus((a | to_datetime), (b | to_datetime))).days, 3)",
             ),
             ("now() - b.c | d == -1", "__minus(now(), b.c | d) == -1"),
             (
@@ -210,6 +219,56 @@ mod tests {
                 expected,
                 "{expression}"
             );
+        }
+    }
+
+    #[test]
+    fn values_are_compared_in_order_by_a_function() {
+        for (expression, expected) in [
+            ("a < b", "__compare('<', a, b)"),
+            (
+                "a | length >= b + 1 and c",
+                "__compare('>=', a | length, b + 1) and c",
+            ),
+            ("not a > b or c", "not __compare('>', a, b) or c"),
+            (
+                "f(a > 1, x=b <= 2)",
+                "f(__compare('>', a, 1), x=__compare('<=', b, 2))",
+            ),
+            (
+                "x if a[0] > b[0] else y",
+                "x if __compare('>', __item(a, 0), __item(b, 0)) else y",
+            ),
+            ("{'a': b > 1}", "{'a': __compare('>', b, 1)}"),
+            ("(a > b) == c", "(__compare('>', a, b)) == c"),
+            (
+                "a is version('1', '>') and b",
+                "a is version('1', '>') and b",
+            ),
+            // A chain is left to the engine.
+            ("1 < a < 9", "1 < a < 9"),
+            ("a == b < c", "a == b < c"),
+            ("a < b in c", "a < b in c"),
+        ] {
+            assert_eq!(
+                prepared_expression(expression, Escapes::Kept),
+                expected,
+                "{expression}"
+            );
+        }
+    }
+
+    #[test]
+    fn signs_that_control_blanks_stay_outside_of_expressions() {
+        for (text, expected) in [
+            ("{{- a < b -}}", "{{- __compare('<', a, b) -}}"),
+            (
+                "{%- if a >= b -%}x{%+ endif %}",
+                "{%- if __compare('>=', a, b) -%}x{%+ endif %}",
+            ),
+            ("{{-a-}}", "{{-a-}}"),
+        ] {
+            assert_eq!(kept(text), expected, "{text}");
         }
     }
 

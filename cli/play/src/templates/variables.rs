@@ -361,13 +361,14 @@ const MAX_NAMES: usize = 20;
 struct Root(Variables);
 
 /// The names of functions. They must not be looked up as undefined variables, which would hide them.
-const FUNCTIONS: [&str; 9] = [
+const FUNCTIONS: [&str; 10] = [
     "dict",
     "namespace",
     "now",
     "range",
     super::source::ITEM,
     super::source::FORMAT,
+    super::source::COMPARE,
     super::source::IS_DATE,
     super::source::MINUS,
     super::source::MUTABLE,

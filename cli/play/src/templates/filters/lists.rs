@@ -253,24 +253,59 @@ pub(super) fn sorted_by_keys(
 
 /// Refuses to sort values that Python refuses to compare.
 fn comparable(keyed: &[(Vec<Value>, Value)]) -> Result<(), Error> {
-    let class = |value: &Value| match value.kind() {
-        ValueKind::Bool | ValueKind::Number => 1,
-        ValueKind::String => 2,
-        ValueKind::Seq | ValueKind::Iterable => 3,
-        _ => 4,
-    };
     for pair in keyed.windows(2) {
         for (one, other) in pair[0].0.iter().zip(&pair[1].0) {
-            if class(one) != class(other) || class(one) == 4 {
-                return Err(wrong(format!(
-                    "{} and {} have no order",
-                    kind(one),
-                    kind(other)
-                )));
+            if class(one).is_none() || class(one) != class(other) {
+                return Err(no_order(one, other));
             }
         }
     }
     Ok(())
+}
+
+/// The kinds of values that have an order among themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Number,
+    Text,
+    List,
+}
+
+fn class(value: &Value) -> Option<Class> {
+    match value.kind() {
+        ValueKind::Bool | ValueKind::Number => Some(Class::Number),
+        ValueKind::String => Some(Class::Text),
+        ValueKind::Seq | ValueKind::Iterable => Some(Class::List),
+        _ => None,
+    }
+}
+
+fn no_order(one: &Value, other: &Value) -> Error {
+    let message = format!("{} and {} have no order", kind(one), kind(other));
+    wrong(message)
+}
+
+/// Whether two values are in the order of an operator: `<`, `>`, `<=` or `>=`.
+pub(in crate::templates) fn is_in_order(
+    operator: &str,
+    left: &Value,
+    right: &Value,
+) -> Result<bool, Error> {
+    let is_plain = |value: &Value| value.kind() == ValueKind::Plain;
+    // Dates and the times between them have an order of their own.
+    let are_comparable = match (class(left), class(right)) {
+        (None, None) => is_plain(left) && is_plain(right),
+        (left, right) => left == right,
+    };
+    if !are_comparable {
+        return Err(no_order(left, right));
+    }
+    Ok(match operator {
+        "<" => left < right,
+        ">" => left > right,
+        "<=" => left <= right,
+        _ => left >= right,
+    })
 }
 
 fn extreme(value: &Value, given: &FunctionArguments, wanted: Ordering) -> Result<Value, Error> {

@@ -28,6 +28,9 @@ pub(in crate::templates) const FORMAT: &str = "__format";
 /// The function that subtracts dates, which the engine does not do.
 pub(in crate::templates) const MINUS: &str = "__minus";
 
+/// The function that compares values in order, and refuses those of unlike kinds, which the engine orders somehow.
+pub(in crate::templates) const COMPARE: &str = "__compare";
+
 /// The function that makes a list or a map that the template can change.
 pub(in crate::templates) const MUTABLE: &str = "__mutable";
 
@@ -121,6 +124,20 @@ pub(super) fn rewritten(expression: &str, escapes: Escapes, is_changed: bool) ->
                     );
                     out.last = Last::Value;
                     rest = behind;
+                } else if let Some(operator) = order_operator(word.text, rest)
+                    && let Some(start) = out.start_of_comparison()
+                    && let Some((right, behind)) = comparand(&rest[operator.len() - 1..])
+                    && !goes_on_comparing(behind)
+                {
+                    let right = rewritten(right, escapes, is_changed);
+                    let left = out.text.split_off(start);
+                    let left = left.trim_end();
+                    // Writing to a string cannot fail.
+                    let _ = write!(out.text, "{COMPARE}('{operator}', {left}, {right})");
+                    out.last = Last::Value;
+                    out.start = Some(start);
+                    out.is_compared = true;
+                    rest = behind;
                 } else if word.text == "["
                     && out.last == Last::Value
                     && let Some((name, behind)) = quoted_name(rest)
@@ -163,6 +180,9 @@ struct Open {
     item: Option<usize>,
     /// Whether the bracket begins a list or a map that the template can change.
     is_mutable: bool,
+    /// What the fields of the same names were before the bracket.
+    comparand: usize,
+    is_compared: bool,
 }
 
 /// The part of an expression that is already rewritten.
@@ -172,6 +192,10 @@ struct Rewritten {
     last: Last,
     /// The offset of the last value in the output.
     start: Option<usize>,
+    /// The offset at which an operand of a comparison begins, if one is being written.
+    comparand: usize,
+    /// Whether this operand is compared with what stands before it.
+    is_compared: bool,
     open: Vec<Open>,
     /// Whether lists and maps that are written here can be changed.
     is_changed: bool,
@@ -213,6 +237,21 @@ impl Rewritten {
         (is_variable && !binds_first).then_some(start)
     }
 
+    /// Returns the offset of the left operand of a comparison that comes next. A chain of comparisons has none, because
+    /// each of its operands but the first and the last belongs to two of them.
+    fn start_of_comparison(&self) -> Option<usize> {
+        let value = &self.text[self.comparand..];
+        let blanks = value.len() - value.trim_start().len();
+        let is_empty = value.trim().is_empty();
+        (!is_empty && !self.is_compared).then_some(self.comparand + blanks)
+    }
+
+    /// Begins an operand of a comparison. `is_compared` says whether it is compared with what stands before it.
+    fn begin_comparand(&mut self, is_compared: bool) {
+        self.comparand = self.text.len();
+        self.is_compared = is_compared;
+    }
+
     fn begin(&mut self) {
         self.start = Some(self.text.len());
     }
@@ -246,7 +285,10 @@ impl Rewritten {
                 self.text.push_str(word.text);
                 self.last = match word.text {
                     "is" => Last::Is,
-                    word if KEYWORDS.contains(&word) => Last::Other,
+                    word if KEYWORDS.contains(&word) => {
+                        self.begin_comparand(word == "in");
+                        Last::Other
+                    }
                     _ => Last::Value,
                 };
             }
@@ -274,15 +316,21 @@ impl Rewritten {
                     start,
                     item,
                     is_mutable,
+                    comparand: self.comparand,
+                    is_compared: self.is_compared,
                 });
                 self.text.push_str(word.text);
                 self.last = Last::Other;
+                self.begin_comparand(false);
             }
             ")" | "]" | "}" => {
                 let open = self.open.pop();
                 self.text.push_str(word.text);
                 self.last = Last::Value;
                 self.start = open.as_ref().and_then(|open| open.start);
+                if let Some(open) = &open {
+                    (self.comparand, self.is_compared) = (open.comparand, open.is_compared);
+                }
                 if let Some(Open {
                     start: Some(start),
                     is_mutable: true,
@@ -316,6 +364,17 @@ impl Rewritten {
             other => {
                 self.text.push_str(other);
                 self.last = Last::Other;
+                match other {
+                    "<" | ">" | "!" => self.begin_comparand(true),
+                    // It may be the end of an operator, or its beginning.
+                    "=" => {
+                        let before =
+                            self.text[..self.text.len() - 1].ends_with(['<', '>', '!', '=']);
+                        self.begin_comparand(before || rest.starts_with('='));
+                    }
+                    "," | ":" => self.begin_comparand(false),
+                    _ => {}
+                }
             }
         }
     }
@@ -353,6 +412,51 @@ fn operand(values: &str) -> Option<(&str, &str)> {
     // The blanks before an operator are part of the rest.
     let (inside, behind) = values.split_at(values[..length].trim_end().len());
     (!inside.trim().is_empty()).then_some((inside.trim(), behind))
+}
+
+/// Returns the operator of order that a symbol begins.
+fn order_operator(symbol: &str, rest: &str) -> Option<&'static str> {
+    match (symbol, rest.starts_with('=')) {
+        ("<", false) => Some("<"),
+        ("<", true) => Some("<="),
+        (">", false) => Some(">"),
+        (">", true) => Some(">="),
+        _ => None,
+    }
+}
+
+/// Splits the text after a comparison into its right operand and the rest.
+fn comparand(text: &str) -> Option<(&str, &str)> {
+    let mut length = 0;
+    let mut depth = 0_usize;
+    for word in tokens(text) {
+        let is_end = match word.text {
+            "(" | "[" | "{" => {
+                depth += 1;
+                false
+            }
+            ")" | "]" | "}" if depth == 0 => true,
+            ")" | "]" | "}" => {
+                depth -= 1;
+                false
+            }
+            "," | ":" | "<" | ">" | "=" | "!" => true,
+            text => word.kind == TokenKind::Name && KEYWORDS.contains(&text),
+        };
+        if is_end && depth == 0 {
+            break;
+        }
+        length += word.text.len();
+    }
+    // The blanks before the end are part of the rest.
+    let (inside, behind) = text.split_at(text[..length].trim_end().len());
+    (!inside.trim().is_empty()).then_some((inside.trim(), behind))
+}
+
+/// Whether the text after the right operand of a comparison takes this operand into another comparison or a test.
+fn goes_on_comparing(behind: &str) -> bool {
+    let next = tokens(behind).find(|word| word.kind != TokenKind::Space);
+    next.is_some_and(|word| matches!(word.text, "<" | ">" | "=" | "!" | "in" | "not" | "is"))
 }
 
 /// Whether the text after an opening bracket is a single key, rather than a slice or several keys.
