@@ -27,7 +27,9 @@ use crate::style::When;
 use crate::trust::Trust;
 use crate::value::Amount;
 
-pub(crate) use keys::{PASSWORD_VARIABLE, SettingsSpec, variable_of_setting};
+#[cfg(feature = "queue")]
+pub(crate) use keys::PASSWORD_VARIABLE;
+pub(crate) use keys::{SettingsSpec, variable_of_setting};
 pub(crate) use load::SettingsError;
 pub(crate) use origin::Origin;
 
@@ -228,21 +230,25 @@ impl Settings {
     }
 
     /// Returns the address of the server of the queue.
+    #[cfg(feature = "queue")]
     pub(crate) fn queue(&self) -> Option<&str> {
         self.spec.queue.get().map(String::as_str)
     }
 
     /// Returns the file with the certificates of authorities for the server of the queue.
+    #[cfg(feature = "queue")]
     pub(crate) fn queue_ca_file(&self) -> Option<PathBuf> {
         self.path("queue-ca-file", &self.spec.queue_ca_file)
     }
 
     /// Returns with what the keys of the queue begin on its server.
+    #[cfg(feature = "queue")]
     pub(crate) fn queue_prefix(&self) -> Option<&str> {
         self.spec.queue_prefix.get().map(String::as_str)
     }
 
     /// Returns the file with the password of the server of the queue.
+    #[cfg(feature = "queue")]
     pub(crate) fn queue_password_file(&self) -> Option<PathBuf> {
         self.path("queue-password-file", &self.spec.queue_password_file)
     }

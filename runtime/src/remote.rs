@@ -28,6 +28,7 @@
 
 mod activity;
 mod agent;
+mod agent_view;
 mod config;
 mod error;
 mod fence;

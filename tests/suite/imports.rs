@@ -108,7 +108,7 @@ const CRATES: [(&str, Layers); 10] = [
             &["configuration", "files"],
             &["data"],
             &["templates"],
-            &["host_variables", "language"],
+            &["facts", "host_variables", "language"],
             &["call", "hints", "modules", "selection"],
             &["actions", "calls", "listing", "targets"],
             &["hint_file", "module_check", "perform"],

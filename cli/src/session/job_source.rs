@@ -31,6 +31,10 @@ pub(crate) enum JobSource {
     /// Jobs are read when there is room for them.
     Stream(Box<dyn JobStream>),
     /// The nodes of a queue do the jobs.
+    #[cfg_attr(
+        not(feature = "queue"),
+        expect(dead_code, reason = "a command without queues has no such jobs")
+    )]
     Queued(Box<QueuedJobs>),
 }
 

@@ -28,6 +28,7 @@ pub(super) enum FollowControl {}
 pub(super) enum FollowerParts {}
 
 /// The rules that end a run, which the executor of this command applies.
+#[expect(dead_code, reason = "nothing follows jobs in this command")]
 pub(super) struct FollowRules {
     /// How many jobs may fail.
     pub(super) max_failures: Option<MaxFailures>,

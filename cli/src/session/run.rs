@@ -189,6 +189,10 @@ impl RunContext {
     }
 
     /// Makes what follows the jobs, if the nodes of a queue do them.
+    #[cfg_attr(
+        not(feature = "queue"),
+        expect(unreachable_code, reason = "a command without queues has no such jobs")
+    )]
     fn follower_of(&mut self, jobs: &JobSource) -> Option<FollowerParts> {
         let JobSource::Queued(queued) = jobs else {
             return None;

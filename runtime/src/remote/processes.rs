@@ -17,12 +17,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::connection::AgentConnection;
+use super::agent_view::AgentView;
 use super::files::{FileClient, RemoteFolder};
 use super::message::{OutputStream, Spec, StartError, ToAgent, wire_id};
 use super::pipes::{RemoteReader, RemoteWriter};
 use super::stream::{Inbox, PROCESS_PATH, STDERR_PATH, SYSTEM_ID, StreamEnd};
 use super::table::{ProcessEntry, ProcessTable};
-use super::view::{AgentView, RemoteView};
+use super::view::RemoteView;
 use super::{AgentInfo, HostHealth, RemoteConfig, RemoteError};
 use crate::os::{
     ExitWatch, InputWatch, Pipes, ProcessConfig, ProcessError, ProcessHandle, ProcessId,

@@ -4,12 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-
 use super::stream::{Inbox, StreamEnd};
-use super::table::ProcessTable;
-use crate::os::{InputCount, OutputCount, ProcessId, ProcessView};
-use crate::suspension::working_now;
+use crate::os::InputCount;
 
 /// The dispatcher's copy of a process on another host: its output so far, the bytes written to its stdin, and its end.
 #[derive(Debug, Default)]
@@ -56,59 +52,33 @@ impl RemoteView {
         self.state().has_ended = true;
     }
 
+    /// Returns how many bytes of its stdin were written and read, as far as that is known.
+    pub(super) fn input(&self) -> Option<InputCount> {
+        let written = self.written();
+        // A host could report any number.
+        let read = self.state().read?.min(written);
+        Some(InputCount { written, read })
+    }
+
+    /// Returns how many bytes were written to its stdin.
+    pub(super) fn written(&self) -> u64 {
+        // Relaxed: the count orders nothing.
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Whether its agent has reported its end, or its host is lost.
+    pub(super) fn is_over(&self) -> bool {
+        self.state().has_ended
+    }
+
+    /// Returns for how long it surely ran, once its agent has reported its end.
+    pub(super) fn ran(&self) -> Option<Duration> {
+        self.state().ran
+    }
+
     /// Ends both streams of a process for which no more data will come.
     pub(super) fn cut(&self) {
         self.stdout.end(StreamEnd::Cut);
         self.stderr.end(StreamEnd::Cut);
-    }
-}
-
-/// The view of a process on another host, which can ask its agent.
-pub(super) struct AgentView {
-    pub(super) id: ProcessId,
-    pub(super) view: Arc<RemoteView>,
-    pub(super) table: Arc<ProcessTable>,
-}
-
-#[async_trait]
-impl ProcessView for AgentView {
-    fn input(&self) -> Option<InputCount> {
-        let written = self.written_input()?;
-        // A host could report any number.
-        let read = self.view.state().read?.min(written);
-        Some(InputCount { written, read })
-    }
-
-    fn written_input(&self) -> Option<u64> {
-        // Relaxed: the count orders nothing.
-        Some(self.view.written.load(Ordering::Relaxed))
-    }
-
-    fn output(&self) -> Option<OutputCount> {
-        let (printed, read) = self.view.stdout.counts();
-        Some(OutputCount { printed, read })
-    }
-
-    fn has_ended(&self) -> bool {
-        self.view.state().has_ended
-    }
-
-    fn is_direct(&self) -> bool {
-        false
-    }
-
-    async fn catch_up(&self) {
-        let Some(answer) = self.table.count_output(self.id, working_now()) else {
-            return;
-        };
-        // Without an answer the process has ended, or the host is lost.
-        if let Ok(Some(printed)) = answer.await {
-            self.view.stdout.has_received(printed).await;
-        }
-        self.table.output_counted(self.id);
-    }
-
-    fn ran(&self) -> Option<Duration> {
-        self.view.state().ran
     }
 }
