@@ -16,7 +16,9 @@ use crate::protocol::{HandshakeError, HandshakeKind, Profile, Readiness};
 /// when the peer is ready for work.
 ///
 /// ```
-/// use ratchet_ipc::{Decoded, Dialect, HandshakeKind, IpcError, IpcMessage, Payload, Profile, Response};
+/// use ratchet_ipc::{
+///     Decoded, Dialect, HandshakeKind, IpcError, IpcMessage, OverlongLine, Payload, Profile, Response,
+/// };
 ///
 /// /// Numbered lines. The peer begins with `HI`, waits for `OK`, and may say `PING` at any time.
 /// struct Numbered;
