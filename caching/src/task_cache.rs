@@ -212,6 +212,19 @@ impl TaskCache {
         }
     }
 
+    /// Returns a waiter for the outcome that this permit is for, for a caller with this policy.
+    ///
+    /// It is for a scheduler that has the permit of a key and queues several jobs with that key. Whichever of them starts
+    /// gets the permit. When it has a result, and before that is [committed](Self::commit), the others join to receive it.
+    pub fn join(&self, permit: &ComputePermit, policy: &Policy) -> Waiter {
+        Waiter {
+            cache: self.clone(),
+            state: permit.leader.subscribe(),
+            id: permit.leader.id(),
+            policy: Box::new(policy.clone()),
+        }
+    }
+
     /// Ends a computation: every waiting caller receives the outcome, and it is stored if the policy allows that.
     ///
     /// If inputs changed meanwhile, only the leader may use the outcome, and those who wait compute for themselves. After a

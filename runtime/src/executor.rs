@@ -16,6 +16,7 @@ mod demand;
 mod dispatcher;
 mod ended_attempt;
 mod entry;
+mod equal_jobs;
 mod event_loop;
 mod execute;
 mod execution;

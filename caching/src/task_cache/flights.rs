@@ -194,6 +194,11 @@ impl Leader {
         self.flight.state.send_replace(FlightState::NotShareable);
     }
 
+    /// Returns a receiver of the end of the flight.
+    pub(super) fn subscribe(&self) -> watch::Receiver<FlightState> {
+        self.flight.state.subscribe()
+    }
+
     /// Returns the key and the mode of the computation.
     pub(super) fn id(&self) -> FlightId {
         self.id

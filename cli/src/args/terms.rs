@@ -79,7 +79,8 @@ Not part of it, so that a change of it goes unnoticed:
   variables, which differ from one terminal or run to the next:
 {}
 In a job file, `cache: {{inputs: [FILES], env: [NAMES]}}` adds to it. `ratchet cache explain`
-tells in what a job differs from an earlier one.",
+tells in what a job differs from an earlier one. Of jobs of a run for which all of this is the
+same, the first one that can start runs, and the others wait for its result.",
         listed(&SESSION_VARIABLES)
     )
 }

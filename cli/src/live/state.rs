@@ -179,7 +179,9 @@ pub(super) fn explanation(job: JobKey, state: Option<&JobState>) -> Explanation 
             explanation.left_ms = cause.left().map(millis);
             match cause {
                 WaitCause::Needs(needs) => explanation.needs.clone_from(needs),
-                WaitCause::Alone(job) => explanation.held_by = vec![job.clone()],
+                WaitCause::Alone(job) | WaitCause::Equal(job) => {
+                    explanation.held_by = vec![job.clone()]
+                }
                 WaitCause::Host { held_by, .. } | WaitCause::Global { held_by } => {
                     explanation.held_by.clone_from(held_by);
                 }

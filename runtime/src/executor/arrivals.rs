@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ratchet_caching::Key;
+use ratchet_caching::{Key, Waiter};
 use ratchet_ipc::{JobKey, Payload};
 
 use super::arrival::{Arrival, Refused, RunInstant, UnresolvedJob};
 use super::intake::{Admitted, Intake};
 use super::job_window::UndeliveredOutcomes;
 use super::kinds::Kinds;
-use super::resolver::{Resolution, Resolver};
-use super::reuse::{CacheAnswer, CacheLookup, StorePermit};
+use super::resolver::{ComputedResult, Resolution, Resolver};
+use super::reuse::{CacheAnswer, CacheKey, CacheLookup};
 use super::source::{Batch, Pulled};
 use crate::Error;
 use crate::dispatch::DeclaredTask;
 use crate::ids::KindId;
-use crate::ids::{PlaceName, WorkerName};
+use crate::ids::Ticket;
 use crate::job::{Job, Work};
 use crate::outcome::{Failure, Outcome};
 use crate::scheduling::Blocker;
@@ -25,8 +25,12 @@ use crate::table::Names;
 /// What is to be done with a job that has come, or that has waited outside of the queue.
 #[derive(Debug)]
 pub(super) enum NextStep {
-    /// The job goes into the queue of this kind of worker, with its right to fill the cache, if it has one.
-    Enqueue(Arrival, KindId, Option<Box<StorePermit>>),
+    /// The job goes into the queue of this kind of worker, with its cache key and the permit to compute the result, if it
+    /// has them.
+    Enqueue(Arrival, KindId, Option<Box<CacheKey>>),
+    /// An equal job has the permit. If it is in the queue, this job follows it there, and else it [shares](Arrivals::share)
+    /// the result of another run.
+    Follow(Arrival, KindId, Box<CacheKey>, Waiter),
     /// The job waits for another job, for a worker's hello, or for the cache, and comes up again.
     Wait,
     /// The job succeeds with a result from the cache.
@@ -54,12 +58,12 @@ impl NextStep {
             // A result that is there counts even while the run stops.
             (CacheLookup::Result(payload), _) => Self::Succeed(arrival, payload),
             (CacheLookup::Refused(failure), _)
-            | (CacheLookup::Compute(_) | CacheLookup::Nothing, Some(failure)) => {
-                Self::Refuse(Refused::new(arrival, failure))
-            }
-            (CacheLookup::Compute(store_permit), None) => {
-                Self::Enqueue(arrival, kind, Some(store_permit))
-            }
+            | (
+                CacheLookup::Compute(_) | CacheLookup::Shared(..) | CacheLookup::Nothing,
+                Some(failure),
+            ) => Self::Refuse(Refused::new(arrival, failure)),
+            (CacheLookup::Compute(key), None) => Self::Enqueue(arrival, kind, Some(key)),
+            (CacheLookup::Shared(key, waiter), None) => Self::Follow(arrival, kind, key, waiter),
             (CacheLookup::Nothing, None) => Self::Enqueue(arrival, kind, None),
         }
     }
@@ -347,16 +351,32 @@ impl Arrivals {
         self.intake.ended(id, well);
     }
 
-    /// Stores a result in the background. `worker` and `place` say where it was made. `worker` is `None` for a command,
-    /// and `place` is `None` for this machine.
+    /// Has a job wait outside of the queue for the result of an equal job that is not in the queue either.
+    pub(super) fn share(&mut self, job: (Arrival, KindId), key: Box<CacheKey>, waiter: Waiter) {
+        self.resolver.share(job, key, waiter);
+    }
+
+    /// Removes and returns the jobs that wait outside of the queue for the result of this key, because an equal job was
+    /// queued.
+    pub(super) fn take_sharers(
+        &mut self,
+        key: &Key,
+        at: RunInstant,
+    ) -> Vec<(Arrival, KindId, Box<CacheKey>)> {
+        let mut taken = self.resolver.take_sharers(key);
+        for (arrival, ..) in &mut taken {
+            arrival.waited_for(Blocker::Cache, at);
+        }
+        taken
+    }
+
+    /// Stores the result of a job in the background, as [`Resolver::store`] does.
     pub(super) fn store(
         &mut self,
-        store_permit: StorePermit,
-        payload: &Payload,
-        worker: Option<WorkerName>,
-        place: Option<&PlaceName>,
+        computed: ComputedResult<'_>,
+        parked: Vec<(Ticket, Box<CacheKey>)>,
     ) {
-        self.resolver.store(store_permit, payload, worker, place);
+        self.resolver.store(computed, parked);
     }
 
     /// Removes results from the cache that proved wrong after they were stored.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::entry::{EntryState, JobEntry};
+use super::entry::JobEntry;
 use super::kinds::Kinds;
 use super::queue::Queue;
 use super::seating::{KnownRoutes, Seating};
@@ -114,7 +114,7 @@ impl<'a> Capacity<'a> {
             return Vec::new();
         }
         let waiting = self.queue.entries();
-        let waiting = waiting.filter(|entry| entry.state() == EntryState::Waiting);
+        let waiting = waiting.filter(|entry| entry.state().is_waiting());
         let unstartable = waiting.filter_map(|entry| {
             let route = self.queue.routes().get(entry.route);
             let failure = self
@@ -173,9 +173,8 @@ impl<'a> Capacity<'a> {
     /// Has each waiting job that is larger than the local place was before fill the slots that it asks for, as far as
     /// there are as many by now.
     fn refit_larger(self, before: u32, kinds: &Kinds, now: Instant) {
-        let is_larger = |entry: &JobEntry| {
-            entry.state() == EntryState::Waiting && entry.job.terms.slots > before
-        };
+        let is_larger =
+            |entry: &JobEntry| entry.state().is_waiting() && entry.job.terms.slots > before;
         for ticket in self.queue.tickets(is_larger) {
             let entry = self.queue.get(ticket);
             let (job, kills, kind) = (Arc::clone(&entry.job), entry.memory_kills, entry.kind);

@@ -117,7 +117,15 @@ impl EndedJob {
 
     /// Makes the end of a job that was removed from the queue while it waited.
     pub(super) fn waited(entry: JobEntry, failure: Box<Failure>) -> Self {
-        Self::attempted(entry, EndedAttempt::none(failure))
+        Self::attempted(entry, EndedAttempt::none(Err(failure)))
+    }
+
+    /// Makes the end of a job that was parked in the queue, and got the result of an equal job.
+    pub(super) fn answered(entry: JobEntry, payload: Payload) -> Self {
+        Self {
+            cached: true,
+            ..Self::attempted(entry, EndedAttempt::none(Ok(payload)))
+        }
     }
 
     /// Adds the last attempt to the list of attempts, if the job had earlier ones. A job with a single attempt has no

@@ -60,8 +60,10 @@ impl<'a> PoolDemand<'a> {
         let waiting = self.waiting_for(pool) + unresolved;
         let seats = self.seating.performers().seats(pool);
         let free = seats.map_or(0, |seats| seats.free() as usize);
+        // A job that waits for the result of an equal job starts if there is none.
+        let may_wait = waiting > 0 || self.queue.count(pool.kind).parked > 0;
         match expected_work.phase {
-            Phase::Running if expected_work.may_come || waiting > 0 => Demand::Open {
+            Phase::Running if expected_work.may_come || may_wait => Demand::Open {
                 // The cap keeps the figure from changing with every job.
                 unseated: waiting.saturating_sub(free).min(MAX_UNSEATED),
             },

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ratchet_ipc::Payload;
+
 use super::acquisition_trace::{AcquisitionTrace, trace_acquisition};
 use super::arrival::{Arrival, Refused};
 use super::attempt_messages::AttemptMessages;
@@ -17,7 +19,7 @@ use super::kinds::Kinds;
 use super::observers::Turn;
 use super::queue::Queue;
 use super::retries::Retries;
-use super::reuse::StorePermit;
+use super::reuse::{CacheKey, ParkedAnswer};
 use super::seated_queue::{SeatedQueue, Started};
 use super::slow::SlowWatch;
 use super::snapshot::SnapshotInput;
@@ -147,22 +149,24 @@ impl Dispatcher {
         arrival: Arrival,
         kind: KindId,
         kinds: &Kinds,
-        store_permit: Option<Box<StorePermit>>,
+        cache_key: Option<Box<CacheKey>>,
         now: Instant,
     ) -> Result<(), Box<Refused>> {
-        let ticket = self.seated.push(arrival, kind, kinds, store_permit, now)?;
+        let ticket = self.seated.push(arrival, kind, kinds, cache_key, now)?;
         self.arrived(ticket);
         Ok(())
     }
 
-    /// Puts a job into the queue again, with the record of its attempts.
+    /// Puts a job into the queue again, with the record of its attempts. Another one follows at `not_before` at the
+    /// earliest.
     pub(super) fn requeue(
         &mut self,
         entry: JobEntry,
         kinds: &Kinds,
+        not_before: Instant,
         now: Instant,
     ) -> Result<(), (Box<JobEntry>, Failure)> {
-        let ticket = self.seated.requeue(entry, kinds, now)?;
+        let ticket = self.seated.requeue(entry, kinds, (not_before, now))?;
         self.arrived(ticket);
         Ok(())
     }
@@ -230,8 +234,7 @@ impl Dispatcher {
     fn release_refused(&mut self, now: Instant) {
         for ticket in self.breakers.take_released() {
             // A job that has started since, or waits for its retry, does not wait for the breaker.
-            let is_refused =
-                |entry: &JobEntry| entry.state() == EntryState::Waiting && entry.rejected;
+            let is_refused = |entry: &JobEntry| entry.state().is_waiting() && entry.rejected;
             if self.queue().find(ticket).is_some_and(is_refused) {
                 self.seated.postpone(ticket, now);
             }
@@ -423,7 +426,7 @@ impl Dispatcher {
         };
         match entry.state() {
             // The job waits already, because the loss of its worker was noticed on both sides.
-            EntryState::Waiting => return false,
+            EntryState::Waiting | EntryState::Parked => return false,
             EntryState::Ahead => self.seated.put_back(ticket, withdrawn, turn.now),
             EntryState::Running => {
                 self.slow.end(ticket);
@@ -441,6 +444,39 @@ impl Dispatcher {
         let entry = self.seated.cancel(ticket);
         self.left(&entry, now);
         entry
+    }
+
+    /// Lets an equal job compute, because the job with this ticket has ended without a result.
+    pub(super) fn failed(&mut self, ticket: Ticket, cache_key: Box<CacheKey>) {
+        self.seated.failed(ticket, cache_key);
+    }
+
+    /// Returns the parked jobs that are equal to one that has ended with a result. The caller has to get the
+    /// [answer](Self::answered) to each from the cache.
+    pub(super) fn succeeded(
+        &mut self,
+        ticket: Ticket,
+        cache_key: &CacheKey,
+    ) -> Vec<(Ticket, Box<CacheKey>)> {
+        self.seated.succeeded(ticket, cache_key)
+    }
+
+    /// Applies the answer of the cache to a parked job. If the job ends with the result of an equal one, it is removed and
+    /// returned with that.
+    pub(super) fn answered(
+        &mut self,
+        ticket: Ticket,
+        answer: ParkedAnswer,
+        now: Instant,
+    ) -> Option<(JobEntry, Payload)> {
+        self.queue().find(ticket)?; // It may have been cancelled.
+        match answer {
+            ParkedAnswer::Result(payload) => Some((self.cancel(ticket, now), payload)),
+            ParkedAnswer::Compute(cache_key) => {
+                self.seated.compute_alone(ticket, cache_key);
+                None
+            }
+        }
     }
 
     /// Cancels a job that has an attempt: the attempt becomes the last one. It is recalled if it was sent ahead, asked

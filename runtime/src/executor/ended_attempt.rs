@@ -30,10 +30,10 @@ pub(super) struct EndedAttempt {
 }
 
 impl EndedAttempt {
-    /// Makes the end of a job that had no attempt, or none that was charged.
-    pub(super) fn none(failure: Box<Failure>) -> Self {
+    /// Makes the end of a job that does not end with an attempt: it had none, or waited for another one.
+    pub(super) fn none(result: Result<Payload, Box<Failure>>) -> Self {
         Self {
-            result: Err(failure),
+            result,
             worker: None,
             ran: Duration::ZERO,
             usage: None,

@@ -8,7 +8,7 @@ use ratchet_resilience::retry::RetryHistory;
 use super::arrival::{Arrival, queue_timeout_failure};
 use super::attempt_messages::AttemptMessages;
 use super::cancelled::CancelReason;
-use super::reuse::StorePermit;
+use super::reuse::CacheKey;
 use super::routes::RouteId;
 use super::times::JobTimes;
 use crate::dispatch::PoolKey;
@@ -69,8 +69,9 @@ pub(super) struct JobEntry {
     pub(super) is_slow: bool,
     /// The messages of its worker about the present attempt.
     pub(super) messages: Option<Box<AttemptMessages>>,
-    /// The permit to store its result in the cache.
-    pub(super) store_permit: Option<Box<StorePermit>>,
+    /// The cache key of the job, if its result is stored or taken from an equal job. A job that waits for the answer to
+    /// the result of an equal job has none: the cache has it meanwhile.
+    pub(super) cache_key: Option<Box<CacheKey>>,
 }
 
 /// The state of a job in the queue.
@@ -78,10 +79,19 @@ pub(super) struct JobEntry {
 pub(super) enum EntryState {
     /// The job waits for its start.
     Waiting,
+    /// The job waits for the result of an equal job, which has started or was sent ahead.
+    Parked,
     /// The job was sent ahead to a busy worker. It holds no slot and has not begun.
     Ahead,
     /// An attempt at the job runs and holds all its claims.
     Running,
+}
+
+impl EntryState {
+    /// Whether a job in this state waits, and was not sent anywhere.
+    pub(super) fn is_waiting(self) -> bool {
+        matches!(self, Self::Waiting | Self::Parked)
+    }
 }
 
 impl JobEntry {
@@ -91,7 +101,7 @@ impl JobEntry {
         arrival: Arrival,
         (kind, route): (KindId, RouteId),
         is_rated: bool,
-        store_permit: Option<Box<StorePermit>>,
+        cache_key: Option<Box<CacheKey>>,
     ) -> Self {
         let granted = arrival.job.terms.granted.as_ref();
         let attempts = granted.map_or(0, |granted| granted.earlier_attempts);
@@ -118,7 +128,7 @@ impl JobEntry {
             cancelled: None,
             is_slow: false,
             messages: None,
-            store_permit,
+            cache_key,
         }
     }
 
@@ -179,7 +189,7 @@ impl JobEntry {
 
     /// Whether the job waits and has had no charged attempt.
     pub(super) fn is_at_start(&self) -> bool {
-        self.state == EntryState::Waiting && self.attempts == 0
+        self.state.is_waiting() && self.attempts == 0
     }
 
     /// Turns the entry back into the job as it arrived, so that it can be resolved again.

@@ -7,7 +7,7 @@ use ratchet_resilience::shutdown::Phase;
 use tokio::sync::mpsc;
 
 use super::orchestrator::{Orchestrator, Sources};
-use super::reuse::CacheAnswer;
+use super::reuse::CacheReport;
 use super::run_orders::RunOrder;
 use super::source::Batch;
 use super::stop::Stopped;
@@ -43,7 +43,7 @@ enum Wakeup {
     /// A progress step or a log line has come.
     Message(Option<Report>),
     /// The cache has answered, or has stored a result.
-    Consulted(Option<CacheAnswer>),
+    Consulted(Option<CacheReport>),
     /// A batch of outcomes was recorded, or the receiver has room for outcomes.
     Delivery,
     /// Jobs were submitted; `None` says that no more will be.

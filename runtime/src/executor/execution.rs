@@ -22,7 +22,7 @@ use crate::ids::KindId;
 use crate::ids::{Ticket, WorkerName};
 use crate::job::Job;
 use crate::outcome::{AttemptDetail, AttemptEnd, Class, Failure};
-use crate::scheduling::{AfterAttempt, Blocker, ParallelizationHint};
+use crate::scheduling::{AfterAttempt, ParallelizationHint};
 
 /// What the end or the return of an attempt means for its job.
 #[expect(
@@ -94,33 +94,10 @@ impl Execution {
             self.dispatcher.next_deadline(),
             self.dispatcher.next_slow(),
             self.dispatcher.recall_at().filter(|_| may_recall),
-            self.provisional.next_retry(),
         ]
         .into_iter()
         .flatten()
         .min()
-    }
-
-    /// Queues again the jobs whose answers were refuted and whose retry is due. It stops at the first job that cannot
-    /// be queued again, and returns it with its failure. The caller has to call this until it returns `None`.
-    pub(super) fn retry_refuted(
-        &mut self,
-        kinds: &Kinds,
-        now: Instant,
-    ) -> Option<(JobEntry, Box<Failure>)> {
-        while let Some(mut entry) = self.provisional.pop_retry(now) {
-            let waited = entry.in_state_for(now);
-            entry.times.waits.add(Blocker::Retry, waited);
-            entry.since = now;
-            // The pools of its kind may have broken in the meantime.
-            if let Err(failure) = kinds.check(&entry.job) {
-                return Some(ends_with_last_failure(entry, failure));
-            }
-            if let Err((entry, failure)) = self.dispatcher.requeue(entry, kinds, now) {
-                return Some(ends_with_last_failure(*entry, failure));
-            }
-        }
-        None
     }
 
     // Attempts begin and end.
@@ -191,6 +168,7 @@ impl Execution {
         &mut self,
         ticket: Ticket,
         mut failure: Box<Failure>,
+        kinds: &Kinds,
         turn: Turn<'_>,
     ) -> Consequence {
         let Some((mut entry, attempted)) = self.provisional.refute(ticket) else {
@@ -217,8 +195,20 @@ impl Execution {
                     failure: Some(failure.clone()),
                     ..detail
                 });
-                self.provisional.retry_at(when, entry, failure, turn.now);
-                Consequence::Nothing
+                entry.failure = Some(failure);
+                entry.since = turn.now;
+                // The pools of its kind may have broken since it has left the queue.
+                let refused = match kinds.check(&entry.job) {
+                    Ok(()) => self.dispatcher.requeue(entry, kinds, when, turn.now),
+                    Err(refusal) => Err((Box::new(entry), refusal)),
+                };
+                match refused {
+                    Ok(()) => Consequence::Nothing,
+                    Err((entry, refusal)) => {
+                        let (entry, failure) = ends_with_last_failure(*entry, refusal);
+                        Consequence::Ends(entry, EndedAttempt::none(Err(failure)))
+                    }
+                }
             }
         }
     }
@@ -266,8 +256,6 @@ impl Execution {
         let taken = waiting.into_iter().map(|ticket| {
             let mut entry = self.dispatcher.cancel(ticket, now);
             entry.times.skip_to(now, paused);
-            // The permit to store its result is dropped with the entry, and passes to a job that waits for the same
-            // result.
             entry.into_arrival()
         });
         taken.collect()
@@ -276,7 +264,7 @@ impl Execution {
     /// Removes all waiting jobs of a kind from the queue, and returns them.
     pub(super) fn cancel_waiting_for(&mut self, kind: KindId, now: Instant) -> Vec<JobEntry> {
         self.cancel_all(
-            |entry| entry.kind == kind && entry.state() == EntryState::Waiting,
+            |entry| entry.kind == kind && entry.state().is_waiting(),
             now,
         )
     }
@@ -304,17 +292,12 @@ impl Execution {
         let mut asked = Vec::new();
         for ticket in self.queue().tickets(|entry| is_wanted(&entry.job)) {
             let entry = self.queue().get(ticket);
-            if entry.state() == EntryState::Waiting {
+            if entry.state().is_waiting() {
                 ended.push(self.dispatcher.cancel(ticket, now));
             } else {
                 asked.push(entry.job.id.clone());
                 self.dispatcher.cancel_started(ticket, stop, reason);
             }
-        }
-        for mut entry in self.provisional.take_retries(|entry| is_wanted(&entry.job)) {
-            let waited = entry.in_state_for(now);
-            entry.times.waits.add(Blocker::Retry, waited);
-            ended.push(entry);
         }
         let is_held = |entry: &JobEntry| is_wanted(&entry.job);
         self.provisional
@@ -340,12 +323,6 @@ impl Execution {
         ))
     }
 
-    /// Iterates over the jobs whose answers were refuted and that wait for their retry, each with the moment of the
-    /// retry.
-    pub(super) fn refuted_jobs(&self) -> impl Iterator<Item = (Instant, &JobEntry)> {
-        self.provisional.retries()
-    }
-
     /// Changes the number of slots of the local place, as [`Capacity::set_slots`](super::capacity::Capacity::set_slots) does.
     pub(super) fn set_slots<'a>(
         &'a mut self,
@@ -355,19 +332,17 @@ impl Execution {
         now: Instant,
     ) -> Result<(), Error> {
         // The jobs whose results are held may yet be tried again.
-        let refuted = self.provisional.retries().map(|(_, entry)| entry);
-        let held = refuted.chain(self.provisional.held_jobs());
+        let held = self.provisional.held_jobs();
         let unqueued = unqueued.chain(held.map(|entry| &*entry.job));
         self.dispatcher
             .capacity()
             .set_slots(slots, unqueued, kinds, now)
     }
 
-    /// Iterates over the ids of all jobs that are queued, held, or wait for a retry after a refuted answer.
+    /// Iterates over the ids of all jobs that are queued or whose results are held.
     pub(super) fn ids(&self) -> impl Iterator<Item = &JobKey> {
         let queued = self.queue().entries();
-        let refuted = self.provisional.retries().map(|(_, entry)| entry);
-        let all = queued.chain(refuted).chain(self.provisional.held_jobs());
+        let all = queued.chain(self.provisional.held_jobs());
         all.map(|entry| &entry.job.id)
     }
 
@@ -378,21 +353,6 @@ impl Execution {
         self.retries.end();
     }
 
-    /// Removes the jobs that wait for a retry after a refuted answer, and returns each with the failure of its last
-    /// attempt.
-    pub(super) fn give_up_retries(
-        &mut self,
-        refusal: &Failure,
-        now: Instant,
-    ) -> Vec<(JobEntry, Box<Failure>)> {
-        let given_up = self.provisional.give_up_retries().map(|mut entry| {
-            let waited = entry.in_state_for(now);
-            entry.times.waits.add(Blocker::Retry, waited);
-            ends_with_last_failure(entry, refusal.clone())
-        });
-        given_up.collect()
-    }
-
     /// Removes all waiting jobs, and returns each with the failure of its last attempt, or with `refusal` if it had
     /// none.
     pub(super) fn cancel_all_waiting(
@@ -400,7 +360,7 @@ impl Execution {
         refusal: &Failure,
         now: Instant,
     ) -> Vec<(JobEntry, Box<Failure>)> {
-        let waiting = self.cancel_all(|entry| entry.state() == EntryState::Waiting, now);
+        let waiting = self.cancel_all(|entry| entry.state().is_waiting(), now);
         let ends = |entry| ends_with_last_failure(entry, refusal.clone());
         waiting.into_iter().map(ends).collect()
     }
@@ -420,7 +380,7 @@ impl Execution {
             let mut entry = self.dispatcher.give_up(ticket, now);
             let message = "it was killed, but had not ended when the run ended";
             let failure = Box::new(Failure::new(Class::Cancelled, message));
-            let mut attempted = EndedAttempt::none(failure);
+            let mut attempted = EndedAttempt::none(Err(failure));
             if entry.state() == EntryState::Running {
                 attempted.ran = entry.in_state_for(now);
                 attempted.began = Some(entry.since);

@@ -39,12 +39,13 @@ use super::failed_groups::FailedGroups;
 use super::intake::Intake;
 use super::observers::{Observers, Turn};
 use super::recording::OutgoingOutcome;
-use super::resolver::Resolver;
-use super::reuse::CacheAnswer;
+use super::resolver::{ComputedResult, Resolver};
+use super::reuse::{CacheKey, CacheReport};
 use super::source::Batch;
 use super::stop::Stopped;
 use crate::dispatch::PoolKey;
 use crate::event::RunEvent;
+use crate::ids::KindId;
 use crate::job::Job;
 use crate::outcome::Failure;
 
@@ -294,12 +295,24 @@ impl Orchestrator {
     /// Takes the next step of a job that is not queued.
     fn take_step(&mut self, next: NextStep) {
         match next {
-            NextStep::Enqueue(arrival, kind, store_permit) => {
-                let (dispatcher, kinds) = (self.execution.dispatcher_mut(), self.arrivals.kinds());
-                if let Err(refused) =
-                    dispatcher.enqueue(arrival, kind, kinds, store_permit, self.now)
+            NextStep::Enqueue(arrival, kind, cache_key) => {
+                let first_of = cache_key.as_ref().map(|cache_key| cache_key.key());
+                self.enqueue(arrival, kind, cache_key);
+                if let Some(key) = first_of
+                    && self.execution.queue().knows_key(&key)
                 {
-                    self.conclude(EndedJob::refused(*refused));
+                    for (arrival, kind, cache_key) in
+                        self.arrivals.take_sharers(&key, self.moment())
+                    {
+                        self.enqueue(arrival, kind, Some(cache_key));
+                    }
+                }
+            }
+            NextStep::Follow(arrival, kind, cache_key, waiter) => {
+                if self.execution.queue().knows_key(&cache_key.key()) {
+                    self.enqueue(arrival, kind, Some(cache_key));
+                } else {
+                    self.arrivals.share((arrival, kind), cache_key, waiter);
                 }
             }
             NextStep::Wait => {}
@@ -319,11 +332,29 @@ impl Orchestrator {
         }
     }
 
+    /// Puts a job into the queue, or ends it if it cannot be queued.
+    fn enqueue(&mut self, arrival: Arrival, kind: KindId, cache_key: Option<Box<CacheKey>>) {
+        let (dispatcher, kinds) = (self.execution.dispatcher_mut(), self.arrivals.kinds());
+        if let Err(refused) = dispatcher.enqueue(arrival, kind, kinds, cache_key, self.now) {
+            self.conclude(EndedJob::refused(*refused));
+        }
+    }
+
     /// Continues with a job for which the cache has answered.
-    pub(super) fn consulted(&mut self, consulted: CacheAnswer) {
-        let (at, refusal) = (self.moment(), self.control.refusal());
-        let next = NextStep::after_cache(consulted, at, refusal);
-        self.take_step(next);
+    pub(super) fn consulted(&mut self, report: CacheReport) {
+        match report {
+            CacheReport::Arrival(answer) => {
+                let (at, refusal) = (self.moment(), self.control.refusal());
+                let next = NextStep::after_cache(answer, at, refusal);
+                self.take_step(next);
+            }
+            CacheReport::Parked(ticket, answer) => {
+                let dispatcher = self.execution.dispatcher_mut();
+                if let Some((entry, payload)) = dispatcher.answered(ticket, answer, self.now) {
+                    self.conclude(EndedJob::answered(entry, payload));
+                }
+            }
+        }
     }
 
     /// Continues with jobs that can be resolved, or have to be resolved again.
@@ -372,10 +403,22 @@ impl Orchestrator {
 
     /// Ends a job that has left the queue, with the end of its last attempt.
     fn end(&mut self, mut entry: JobEntry, attempted: EndedAttempt) {
-        // Without a result the permit is dropped here, and passes to a job that waits for the same result.
-        if let (Some(store_permit), Ok(payload)) = (entry.store_permit.take(), &attempted.result) {
-            let (worker, place) = (attempted.worker.clone(), attempted.place.as_ref());
-            self.arrivals.store(*store_permit, payload, worker, place);
+        if let Some(key) = entry.cache_key.take() {
+            let (dispatcher, ticket) = (self.execution.dispatcher_mut(), entry.ticket);
+            match &attempted.result {
+                Ok(payload) => {
+                    let parked = dispatcher.succeeded(ticket, &key);
+                    let computed = ComputedResult {
+                        job: entry.job.id.clone(),
+                        key: *key,
+                        payload,
+                        worker: attempted.worker.clone(),
+                        place: attempted.place.as_ref(),
+                    };
+                    self.arrivals.store(computed, parked);
+                }
+                Err(_) => dispatcher.failed(ticket, key),
+            }
         }
         self.conclude(EndedJob::attempted(entry, attempted));
     }

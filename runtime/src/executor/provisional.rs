@@ -2,25 +2,22 @@
 //!
 //! ```text
 //! Ended, provisional --> held --Confirmed--> outcome, in doubt until Cleared
-//!                          \---Refuted----> failure: another attempt, or the end of the job
+//!                          \---Refuted----> failure: back to the queue, or the end of the job
 //!                                OutOfStep: what is in doubt is suspect
 //! ```
 //!
 //! A job whose result is held has no slot, and the scheduler no longer knows it. A delivered result cannot be taken
 //! back. If it proves wrong, the run reports it as suspect, and the journal records that.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::time::Instant;
-
 use ratchet_caching::Key;
 use ratchet_ipc::JobKey;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::cancelled::CancelReason;
 use super::ended_attempt::EndedAttempt;
 use super::entry::JobEntry;
 use crate::ids::{Ticket, WorkerName};
-use crate::outcome::Failure;
 
 /// Owns the jobs whose results are held, and knows which delivered results are in doubt.
 #[derive(Default)]
@@ -29,8 +26,6 @@ pub(super) struct Provisional {
     held: HashMap<Ticket, (JobEntry, EndedAttempt)>,
     /// The results of each worker that were delivered and may be wrong.
     in_doubt: HashMap<WorkerName, Vec<InDoubt>>,
-    /// The jobs whose answer was refuted and that wait for their retry, by its moment and the position of the job.
-    again: BTreeMap<(Instant, u64), JobEntry>,
 }
 
 /// A delivered result that may be wrong.
@@ -55,11 +50,6 @@ impl Provisional {
         self.held.len()
     }
 
-    /// Returns when the next retry is due.
-    pub(super) fn next_retry(&self) -> Option<Instant> {
-        self.again.first_key_value().map(|((when, _), _)| *when)
-    }
-
     /// Holds the result of a job that has left the queue.
     pub(super) fn hold(&mut self, entry: JobEntry, attempted: EndedAttempt) {
         self.held.insert(entry.ticket, (entry, attempted));
@@ -76,10 +66,7 @@ impl Provisional {
         if let Some(worker) = attempted.worker.as_ref().filter(|_| in_doubt) {
             let in_doubt = InDoubt {
                 id: entry.job.id.clone(),
-                cached: entry
-                    .store_permit
-                    .as_ref()
-                    .map(|store_permit| Box::new(store_permit.key())),
+                cached: entry.cache_key.as_ref().map(|key| Box::new(key.key())),
             };
             let list = self.in_doubt.entry(worker.clone());
             list.or_default().push(in_doubt);
@@ -91,25 +78,6 @@ impl Provisional {
     /// outcome already.
     pub(super) fn refute(&mut self, ticket: Ticket) -> Option<(JobEntry, EndedAttempt)> {
         self.held.remove(&ticket)
-    }
-
-    /// Keeps a job whose answer was refuted until its retry at this moment.
-    pub(super) fn retry_at(
-        &mut self,
-        when: Instant,
-        mut entry: JobEntry,
-        failure: Box<Failure>,
-        now: Instant,
-    ) {
-        entry.failure = Some(failure);
-        entry.since = now;
-        self.again.insert((when, entry.position), entry);
-    }
-
-    /// Removes and returns the next job whose retry is due.
-    pub(super) fn pop_retry(&mut self, now: Instant) -> Option<JobEntry> {
-        let first = self.again.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
     }
 
     /// Forgets the results of this worker that were in doubt, because they are right.
@@ -129,20 +97,9 @@ impl Provisional {
         })
     }
 
-    /// Iterates over the jobs that wait for a retry, each with its moment.
-    pub(super) fn retries(&self) -> impl Iterator<Item = (Instant, &JobEntry)> {
-        self.again.iter().map(|((when, _), entry)| (*when, entry))
-    }
-
     /// Iterates over the jobs whose results are held.
     pub(super) fn held_jobs(&self) -> impl Iterator<Item = &JobEntry> {
         self.held.values().map(|(entry, _)| entry)
-    }
-
-    /// Removes and returns the jobs that wait for a retry and for which the condition holds.
-    pub(super) fn take_retries(&mut self, is_wanted: impl Fn(&JobEntry) -> bool) -> Vec<JobEntry> {
-        let again = self.again.extract_if(.., |_, entry| is_wanted(entry));
-        again.map(|(_, entry)| entry).collect()
     }
 
     /// Marks the jobs with held results for which the condition holds as cancelled, so that they are not tried again.
@@ -159,11 +116,6 @@ impl Provisional {
                 found(entry);
             }
         }
-    }
-
-    /// Removes and returns the jobs that wait for a retry, because the run stops.
-    pub(super) fn give_up_retries(&mut self) -> impl Iterator<Item = JobEntry> + use<> {
-        std::mem::take(&mut self.again).into_values()
     }
 
     /// Removes and returns the jobs whose results are held, because the run does not wait for them any longer.
@@ -184,7 +136,6 @@ mod tests {
     use super::*;
     use crate::executor::entry::tests::entry;
     use crate::job::Job;
-    use crate::outcome::Class;
 
     fn held(provisional: &mut Provisional, id: &str) -> (Ticket, WorkerName) {
         let now = tokio::time::Instant::now().into_std();
@@ -228,18 +179,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refuted_job_is_tried_again_when_its_time_has_come() {
+    fn a_refuted_result_is_held_no_longer() {
         let mut provisional = Provisional::default();
         let (ticket, _) = held(&mut provisional, "a");
-        let (entry, _) = provisional.refute(ticket).unwrap();
-        let now = entry.since;
-        let when = now + Duration::from_secs(2);
-        let failure = Box::new(Failure::new(Class::Protocol, "out of step"));
-        provisional.retry_at(when, entry, failure, now);
-        assert_eq!(provisional.next_retry(), Some(when));
-        assert!(provisional.pop_retry(now).is_none());
-        let again = provisional.pop_retry(when).unwrap();
-        assert_eq!(again.failure.unwrap().message, "out of step");
-        assert_eq!(provisional.next_retry(), None);
+        assert!(provisional.refute(ticket).is_some());
+        assert!(provisional.refute(ticket).is_none());
+        assert_eq!(provisional.held_count(), 0);
     }
 }

@@ -8,7 +8,8 @@ mod entries;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ratchet_ipc::HostName;
+use ratchet_caching::{ComputePermit, Key};
+use ratchet_ipc::{HostName, JobKey};
 use smol_str::SmolStr;
 
 use claims::ClaimsBuffer;
@@ -19,9 +20,10 @@ pub(super) use entries::KindCounts;
 use super::arrival::{Arrival, Refused};
 use super::ended_attempt::EndedAttempt;
 use super::entry::{EntryState, JobEntry};
+use super::equal_jobs::EqualJobs;
 use super::kinds::Kinds;
 use super::observers::Turn;
-use super::reuse::StorePermit;
+use super::reuse::CacheKey;
 use super::routes::{NeedsId, Route, RouteId, Routes, Target};
 use super::uncertain::UncertainStart;
 use crate::Error;
@@ -66,6 +68,8 @@ pub(super) struct Queue {
     routes: Routes,
     uncertain: UncertainStart,
     claims: ClaimsBuffer,
+    /// The jobs that have a cache key.
+    equal_jobs: EqualJobs<ComputePermit>,
 }
 
 impl Queue {
@@ -80,6 +84,7 @@ impl Queue {
             routes: Routes::new(kinds),
             uncertain: UncertainStart::default(),
             claims: ClaimsBuffer::new(of_places),
+            equal_jobs: EqualJobs::default(),
         }
     }
 
@@ -94,13 +99,14 @@ impl Queue {
         self.scheduler.time_paused()
     }
 
-    /// Adds a job, which waits from now on and can run as `target` says.
+    /// Adds a job, which waits from now on and can run as `target` says. If it has a cache key and no permit, an equal job
+    /// has to be here.
     pub(super) fn push(
         &mut self,
         arrival: Arrival,
         target: Target<'_>,
         kinds: &Kinds,
-        store_permit: Option<Box<StorePermit>>,
+        cache_key: Option<Box<CacheKey>>,
         now: Instant,
     ) -> Result<Ticket, Box<Refused>> {
         let came = (arrival.times.needs_met(), arrival.position);
@@ -113,26 +119,25 @@ impl Queue {
             route,
             is_rated,
         } = scheduled;
-        let mut entry = JobEntry::new(
-            ticket,
-            arrival,
-            (target.kind, route),
-            is_rated,
-            store_permit,
-        );
+        let mut entry = JobEntry::new(ticket, arrival, (target.kind, route), is_rated, cache_key);
         let deadline = entry.deadline_of_first_start();
         self.deadlines.set(&mut entry, deadline);
+        let has_key = entry.cache_key.is_some();
         self.insert(entry);
+        if has_key {
+            self.join_equal(ticket);
+        }
         Ok(ticket)
     }
 
-    /// Adds a job again that had left the queue, with the record of its attempts.
+    /// Adds a job again that had left the queue, with the record of its attempts. It waits for another attempt, which starts
+    /// at `not_before` at the earliest.
     pub(super) fn requeue(
         &mut self,
         entry: JobEntry,
         target: Target<'_>,
         kinds: &Kinds,
-        now: Instant,
+        (not_before, now): (Instant, Instant),
     ) -> Result<Ticket, (Box<JobEntry>, Failure)> {
         let job = (&*entry.job, entry.memory_kills);
         let came = (entry.times.needs_met(), entry.position);
@@ -143,7 +148,10 @@ impl Queue {
                     route,
                     is_rated,
                 } = scheduled;
+                expect_known(self.scheduler.delay_pushed(ticket, not_before));
+                let before = entry.ticket;
                 self.insert(entry.requeued(ticket, route, is_rated));
+                self.give_permit_back(before, ticket);
                 Ok(ticket)
             }
             Err(failure) => Err((Box::new(entry), failure)),
@@ -355,6 +363,9 @@ impl Queue {
         entry.first_start.get_or_insert(now);
         entry.attempts += 1;
         self.deadlines.set(entry, None);
+        if entry.cache_key.is_some() {
+            self.take_permit(ticket);
+        }
     }
 
     /// Computes when an ended attempt began, and charges the rest of the time since its start to its way.
@@ -405,6 +416,9 @@ impl Queue {
         let entry = self.entries.enter(ticket, EntryState::Ahead);
         entry.at = place;
         entry.seat = Some(seat);
+        if entry.cache_key.is_some() {
+            self.take_permit(ticket);
+        }
         Some(ticket)
     }
 
@@ -446,6 +460,7 @@ impl Queue {
         let entry = self.entries.enter(ticket, EntryState::Waiting);
         entry.since = now;
         entry.failure = Some(failure);
+        self.give_permit_back(ticket, ticket);
     }
 
     /// Makes a job wait as if it had not started, because its freed attempt never began.
@@ -454,6 +469,7 @@ impl Queue {
         entry.attempts -= 1;
         entry.since = now;
         self.restore_deadline(ticket);
+        self.give_permit_back(ticket, ticket);
     }
 
     /// Moves a job that was sent ahead back to its old position among the waiting jobs.
@@ -463,6 +479,111 @@ impl Queue {
         entry.at = PlaceId::LOCAL;
         entry.seat = None;
         self.restore_deadline(ticket);
+        self.give_permit_back(ticket, ticket);
+    }
+
+    // Equal jobs share a cache key, and one of them computes at a time.
+
+    /// Whether a job with this cache key waits or computes.
+    pub(super) fn knows_key(&self, key: &Key) -> bool {
+        self.equal_jobs.knows(key)
+    }
+
+    /// Returns the id of the job for whose result a parked job waits; `None` if that job has left the queue.
+    pub(super) fn computing(&self, entry: &JobEntry) -> Option<&JobKey> {
+        let key = entry.cache_key.as_ref()?;
+        let computing = self.equal_jobs.computing(&key.key())?;
+        Some(&self.find(computing)?.job.id)
+    }
+
+    /// Adds a job that was queued with a cache key to those that are equal to it.
+    fn join_equal(&mut self, ticket: Ticket) {
+        let cache_key = self.cache_key(ticket);
+        let (key, permit) = (cache_key.key(), cache_key.take_permit());
+        if self.equal_jobs.join(key, ticket, permit) {
+            self.park(ticket);
+        }
+    }
+
+    /// Gives the permit of its cache key to a job that has started or was sent ahead. The equal jobs wait for its result
+    /// from now on.
+    fn take_permit(&mut self, ticket: Ticket) {
+        let cache_key = self.cache_key(ticket);
+        if cache_key.has_permit() {
+            return; // It was sent ahead and begins now, or the permit is its own.
+        }
+        let key = cache_key.key();
+        let (permit, others) = self.equal_jobs.start(&key, ticket);
+        self.cache_key(ticket).give_permit(permit);
+        for other in others {
+            self.park(other);
+        }
+    }
+
+    /// Takes the permit from a job that waits again, now as `again`. The equal jobs wait for their start again as well.
+    fn give_permit_back(&mut self, ticket: Ticket, again: Ticket) {
+        let Some(cache_key) = &mut self.entries.get_mut(again).cache_key else {
+            return;
+        };
+        let key = cache_key.key();
+        if let Some(permit) = cache_key.take_permit() {
+            let others = self.equal_jobs.wait_again(&key, (ticket, again), permit);
+            self.unpark_all(others);
+        }
+    }
+
+    /// Takes the permit from a job that has left the queue without a result, so that an equal one can compute.
+    pub(super) fn failed(&mut self, ticket: Ticket, mut cache_key: Box<CacheKey>) {
+        if let Some(permit) = cache_key.take_permit() {
+            let others = self.equal_jobs.failed(&cache_key.key(), ticket, permit);
+            self.unpark_all(others);
+        }
+    }
+
+    /// Ends the wait of the jobs that are equal to one that has left the queue with a result, and returns them with their
+    /// keys. They stay parked, and the caller has to [unpark](Self::compute_alone) or [cancel](Self::cancel) each.
+    pub(super) fn succeeded(
+        &mut self,
+        ticket: Ticket,
+        cache_key: &CacheKey,
+    ) -> Vec<(Ticket, Box<CacheKey>)> {
+        if cache_key.has_own_permit() {
+            return Vec::new(); // No job waits for it.
+        }
+        let parked = self.equal_jobs.succeeded(&cache_key.key(), ticket);
+        let with_key = |ticket| {
+            #[expect(clippy::expect_used, reason = "only a job with a key has equal jobs")]
+            let key = (self.entries.get_mut(ticket).cache_key.take())
+                .expect("a job that is equal to another one has a key");
+            (ticket, key)
+        };
+        parked.into_iter().map(with_key).collect()
+    }
+
+    /// Returns the cache key of a job that is known to have one.
+    fn cache_key(&mut self, ticket: Ticket) -> &mut CacheKey {
+        #[expect(clippy::expect_used, reason = "the caller has seen that it has one")]
+        let key = (self.entries.get_mut(ticket).cache_key.as_mut()).expect("the job has a key");
+        key
+    }
+
+    /// Lets a parked job wait for its start, because the result of an equal job cannot be shared with it. With a key it has
+    /// a permit of its own.
+    pub(super) fn compute_alone(&mut self, ticket: Ticket, cache_key: Option<Box<CacheKey>>) {
+        self.entries.get_mut(ticket).cache_key = cache_key;
+        self.unpark_all(vec![ticket]);
+    }
+
+    fn park(&mut self, ticket: Ticket) {
+        expect_known(self.scheduler.park(ticket));
+        self.entries.enter(ticket, EntryState::Parked);
+    }
+
+    fn unpark_all(&mut self, tickets: Vec<Ticket>) {
+        for ticket in tickets {
+            expect_known(self.scheduler.unpark(ticket));
+            self.entries.enter(ticket, EntryState::Waiting);
+        }
     }
 
     /// Restores the queue deadline of a job that waits for its first start again. If the deadline has passed, it is due
@@ -510,14 +631,20 @@ impl Queue {
             matches!(cancelled, CancelResult::Removed),
             "only a job that waits is cancelled"
         );
-        self.take(ticket)
+        let mut entry = self.take(ticket);
+        if let Some(cache_key) = entry.cache_key.take()
+            && !cache_key.has_own_permit()
+        {
+            self.equal_jobs.leave(&cache_key.key(), ticket);
+        }
+        entry
     }
 
     /// Removes a job from the queue in any state. If its attempt still runs, the report of its end is ignored.
     pub(super) fn give_up(&mut self, ticket: Ticket) -> JobEntry {
         self.uncertain.settle(ticket);
         match self.get(ticket).state() {
-            EntryState::Waiting => {}
+            EntryState::Waiting | EntryState::Parked => {}
             EntryState::Ahead => self.put_back(ticket),
             EntryState::Running => {
                 expect_known(self.scheduler.finish(ticket));

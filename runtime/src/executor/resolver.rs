@@ -3,16 +3,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
-use ratchet_caching::Key;
-use ratchet_ipc::Payload;
+use ratchet_caching::{Key, Waiter};
+use ratchet_ipc::{JobKey, Payload};
 
 use super::arrival::{Arrival, Refused, UnresolvedJob};
 use super::kinds::{Kinds, Resolved};
 use super::platforms::{PlatformForecast, Platforms};
-use super::reuse::{CacheAnswer, RunCache, StorePermit};
+use super::reuse::{CacheKey, CacheReport, RunCache};
 use crate::dispatch::DeclaredTask;
 use crate::ids::KindId;
-use crate::ids::{PlaceName, WorkerName};
+use crate::ids::{PlaceName, Ticket, WorkerName};
 use crate::job::Job;
 use crate::outcome::Failure;
 use crate::scheduling::Blocker;
@@ -26,6 +26,20 @@ pub(super) enum Resolution {
     Later,
     /// The job ends without an attempt.
     Refused(Refused),
+}
+
+/// The result of a job with a cache key, and where it was made.
+pub(super) struct ComputedResult<'a> {
+    /// The job.
+    pub(super) job: JobKey,
+    /// The key of the job, with the permit to store the result.
+    pub(super) key: CacheKey,
+    /// The result.
+    pub(super) payload: &'a Payload,
+    /// The worker that made it; `None` for a command.
+    pub(super) worker: Option<WorkerName>,
+    /// The place where it was made; `None` for the local place.
+    pub(super) place: Option<&'a PlaceName>,
 }
 
 /// Owns the kinds of worker and the cache of a run, and decides who performs a job unless its result is in the cache.
@@ -207,10 +221,25 @@ impl Resolver {
     }
 
     /// Returns the next answer of the cache; `None` if a result was stored instead. Cancel safe.
-    pub(super) async fn consulted(&mut self) -> Option<CacheAnswer> {
-        let answer = self.reuse.next().await;
-        self.forget_deadlines(answer.iter().map(|answer| &answer.arrival));
-        answer
+    pub(super) async fn consulted(&mut self) -> Option<CacheReport> {
+        let report = self.reuse.next().await;
+        if let Some(CacheReport::Arrival(answer)) = &report {
+            self.forget_deadlines(std::iter::once(&answer.arrival));
+        }
+        report
+    }
+
+    /// Has a job wait outside of the queue for the result of an equal job that is not in the queue either.
+    pub(super) fn share(&mut self, job: (Arrival, KindId), key: Box<CacheKey>, waiter: Waiter) {
+        self.deadlines.extend(deadline_of(&job.0));
+        self.reuse.share(job, key, waiter);
+    }
+
+    /// Removes and returns the jobs that wait outside of the queue for the result of this key.
+    pub(super) fn take_sharers(&mut self, key: &Key) -> Vec<(Arrival, KindId, Box<CacheKey>)> {
+        let taken = self.reuse.take_sharers(key);
+        self.forget_deadlines(taken.iter().map(|(arrival, ..)| arrival));
+        taken
     }
 
     /// Returns how many results are being stored.
@@ -218,19 +247,26 @@ impl Resolver {
         self.reuse.storing()
     }
 
-    /// Stores a result in the background. `worker` and `place` say where it was made. `worker` is `None` for a command,
-    /// and `place` is `None` for this machine. A result from another platform than that of its key is not stored.
+    /// Stores the result of a job in the background, and has the parked jobs, which are equal, be answered from it. A
+    /// result from another platform than that of its key is neither stored nor shared.
     pub(super) fn store(
         &mut self,
-        store_permit: StorePermit,
-        payload: &Payload,
-        worker: Option<WorkerName>,
-        place: Option<&PlaceName>,
+        computed: ComputedResult<'_>,
+        parked: Vec<(Ticket, Box<CacheKey>)>,
     ) {
-        if self.platforms.of(place).as_ref() == Some(store_permit.platform()) {
-            self.reuse.store(store_permit, payload, worker);
+        let ComputedResult {
+            job,
+            key,
+            payload,
+            worker,
+            place,
+        } = computed;
+        // They have to wait for the result before there is one, so as not to miss it.
+        self.reuse.answer(&key, parked);
+        if self.platforms.of(place).as_ref() == Some(key.platform()) {
+            self.reuse.store(job, key, payload, worker);
         } else {
-            self.reuse.abandon(store_permit);
+            self.reuse.abandon(&job, key);
         }
     }
 

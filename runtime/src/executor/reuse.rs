@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratchet_caching::{
-    Begin, ComputePermit, FileHasher, Key, NotStored, Policy, Selector, TaskCache, WaitResult,
+    Begin, ComputePermit, FileHasher, Hit, Key, NotStored, Policy, Selector, TaskCache, WaitResult,
     Waiter,
 };
 use ratchet_ipc::{JobKey, Payload};
-use tokio::task::{self, JoinSet};
+use tokio::task::{self, AbortHandle, JoinSet};
 
 use super::arrival::Arrival;
 use super::platforms::Platform;
 use crate::blocking::run_blocking;
 use crate::ids::KindId;
-use crate::ids::WorkerName;
+use crate::ids::{Ticket, WorkerName};
 use crate::job::{CacheTerms, Job, Work};
 use crate::os::ProcessConfig;
 use crate::outcome::{Class, Failure};
@@ -53,16 +53,30 @@ impl CacheUse {
     }
 }
 
-/// The permit to compute and store the result of a cache key. Other jobs with the same key wait for that result.
+/// The cache key of a job, and how the result of the job is stored.
+///
+/// Equal jobs have the same key. What else is here can differ between them: the time to live, for example, or the kind of
+/// worker.
 #[derive(Debug)]
-pub(super) struct StorePermit {
-    /// The permit of the cache. Dropping it lets another job with the same key compute the result.
-    permit: ComputePermit,
-    job: JobKey,
+pub(super) struct CacheKey {
+    key: Key,
+    policy: Policy,
     /// The files from which the workers of its kind were started. Their content is a part of the key.
     programs: Option<Arc<StartedPrograms>>,
     /// The platform that is a part of the key.
     platform: Platform,
+    permit: HeldPermit,
+}
+
+/// Whether a job has the permit to compute and store the result of its key.
+#[derive(Debug)]
+enum HeldPermit {
+    /// The job has none, because it does not compute. One that is equal may have it.
+    None,
+    /// The job has the permit that it shares with equal jobs. Dropping it lets a job of another run compute.
+    Shared(ComputePermit),
+    /// The job has a permit of its own, because the result of an equal job could not be shared with it.
+    Own(ComputePermit),
 }
 
 /// The answer of the cache for a job.
@@ -79,8 +93,10 @@ pub(super) struct CacheAnswer {
 pub(super) enum CacheLookup {
     /// A result: an earlier one, or that of an equal job that has just ended.
     Result(Payload),
-    /// No result. The job has the permit to store its own.
-    Compute(Box<StorePermit>),
+    /// No result. The job shares the permit that it got with equal jobs of the run.
+    Compute(Box<CacheKey>),
+    /// No result. An equal job has the permit: one of this run, or of another run that uses the same cache.
+    Shared(Box<CacheKey>, Waiter),
     /// No result, and the result of the job is not stored.
     Nothing,
     /// The files on which the job depends by its own account cannot be read.
@@ -101,32 +117,162 @@ pub(super) struct CacheQuery {
     job: Arc<Job>,
 }
 
+/// An answer of the cache.
+pub(super) enum CacheReport {
+    /// An answer for a job that is not queued yet.
+    Arrival(CacheAnswer),
+    /// An answer for a job of the queue that waited for the result of an equal one.
+    Parked(Ticket, ParkedAnswer),
+}
+
+/// The answer of the cache for a job of the queue, after an equal job has computed the result.
+pub(super) enum ParkedAnswer {
+    /// The result of the equal job.
+    Result(Payload),
+    /// The result cannot be shared, so the job computes its own. With a key it has a permit of its own to store it.
+    Compute(Option<Box<CacheKey>>),
+}
+
 /// Looks results up in the cache of a run, and stores results, on tasks beside the loop.
 pub(super) struct RunCache {
     cache: Option<CacheUse>,
     /// The tasks that ask the cache. There is one for each entry of `asked` without an answer.
-    asking: JoinSet<Answer>,
+    asking: JoinSet<CacheLookup>,
     /// The jobs for which the cache is asked. They are answered in the order in which they came.
     asked: VecDeque<PendingQuery>,
-    /// The tasks that wait for the result of another job.
-    sharing: JoinSet<CacheLookup>,
-    /// The jobs that wait for the result of an equal job, by the task that waits.
-    sharers: HashMap<task::Id, (Arrival, KindId)>,
+    /// The tasks that wait for a result that another job computes or has computed.
+    sharing: JoinSet<SharedResult>,
+    /// The jobs that wait for such a result, by the task that waits.
+    sharers: HashMap<task::Id, Sharer>,
     /// The tasks that store results. The end of a run waits for them.
     storing: JoinSet<()>,
     /// The keys of results that proved wrong after they were stored.
     withdrawn: Vec<Key>,
 }
 
-impl StorePermit {
-    /// Returns the key under which the result is stored.
+impl CacheKey {
+    /// Returns the key itself.
     pub(super) fn key(&self) -> Key {
-        self.permit.key()
+        self.key
     }
 
     /// Returns the platform that is a part of the key.
     pub(super) fn platform(&self) -> &Platform {
         &self.platform
+    }
+
+    /// Whether the job has a permit, so that it may compute.
+    pub(super) fn has_permit(&self) -> bool {
+        !matches!(self.permit, HeldPermit::None)
+    }
+
+    /// Whether the job has a permit of its own, so that it computes whatever equal jobs do.
+    pub(super) fn has_own_permit(&self) -> bool {
+        matches!(self.permit, HeldPermit::Own(_))
+    }
+
+    /// Gives the permit that equal jobs share to this one, because it computes now.
+    pub(super) fn give_permit(&mut self, permit: ComputePermit) {
+        let permit = permit.with_policy(self.policy.clone());
+        self.permit = HeldPermit::Shared(permit);
+    }
+
+    /// Takes back the permit that equal jobs share, because this one does not compute any longer. Returns `None` if it has
+    /// one of its own, which it keeps.
+    pub(super) fn take_permit(&mut self) -> Option<ComputePermit> {
+        match std::mem::replace(&mut self.permit, HeldPermit::None) {
+            HeldPermit::Shared(permit) => Some(permit),
+            HeldPermit::None => None,
+            own @ HeldPermit::Own(_) => {
+                self.permit = own;
+                None
+            }
+        }
+    }
+
+    /// Returns the permit of a job that has a result.
+    fn permit(&self) -> &ComputePermit {
+        match &self.permit {
+            HeldPermit::Shared(permit) | HeldPermit::Own(permit) => permit,
+            #[expect(clippy::panic, reason = "a job with a key starts with a permit")]
+            HeldPermit::None => panic!("a job computed the result of a key without a permit"),
+        }
+    }
+
+    /// Returns the permit of a job that has a result, to store the result with it.
+    fn into_permit(self) -> ComputePermit {
+        match self.permit {
+            HeldPermit::Shared(permit) | HeldPermit::Own(permit) => permit,
+            #[expect(clippy::panic, reason = "a job with a key starts with a permit")]
+            HeldPermit::None => panic!("a job computed the result of a key without a permit"),
+        }
+    }
+}
+
+/// A job that waits for a result that another job computes or has computed.
+struct Sharer {
+    key: Box<CacheKey>,
+    job: SharerJob,
+    /// Ends the task that waits.
+    task: AbortHandle,
+}
+
+/// Where a job is that waits for the result of another one.
+enum SharerJob {
+    /// It is not queued, and no equal job of this run is.
+    Arrival(Arrival, KindId),
+    /// It is parked in the queue.
+    Parked(Ticket),
+}
+
+impl Sharer {
+    /// Returns the job if it is not queued.
+    fn arrival(&self) -> Option<&Arrival> {
+        match &self.job {
+            SharerJob::Arrival(arrival, _) => Some(arrival),
+            SharerJob::Parked(_) => None,
+        }
+    }
+
+    fn into_arrival(self) -> Option<Arrival> {
+        match self.job {
+            SharerJob::Arrival(arrival, _) => Some(arrival),
+            SharerJob::Parked(_) => None,
+        }
+    }
+
+    /// Makes the report for the job from what the task has found.
+    fn report(self, found: SharedResult) -> CacheReport {
+        let Self {
+            mut key,
+            job,
+            task: _,
+        } = self;
+        match job {
+            SharerJob::Arrival(arrival, kind) => CacheReport::Arrival(CacheAnswer {
+                arrival,
+                kind,
+                found: match found {
+                    SharedResult::Result(payload) => CacheLookup::Result(payload),
+                    SharedResult::Permit(permit) => {
+                        key.permit = HeldPermit::Shared(permit);
+                        CacheLookup::Compute(key)
+                    }
+                    SharedResult::Nothing => CacheLookup::Nothing,
+                },
+            }),
+            SharerJob::Parked(ticket) => {
+                let answer = match found {
+                    SharedResult::Result(payload) => ParkedAnswer::Result(payload),
+                    SharedResult::Permit(permit) => {
+                        key.permit = HeldPermit::Own(permit);
+                        ParkedAnswer::Compute(Some(key))
+                    }
+                    SharedResult::Nothing => ParkedAnswer::Compute(None),
+                };
+                CacheReport::Parked(ticket, answer)
+            }
+        }
     }
 }
 
@@ -138,26 +284,17 @@ struct PendingQuery {
     /// The kind of worker that performs the job if the cache has no result of it.
     kind: KindId,
     /// The answer, which is kept while an earlier job has none.
-    answer: Option<Answer>,
+    answer: Option<CacheLookup>,
 }
 
-/// The outcome of a question to the cache.
-enum Answer {
-    /// The cache has answered.
-    Found(CacheLookup),
-    /// An equal job runs, and its result is waited for.
-    Shared(Box<PendingSharedResult>),
-}
-
-/// The lookup of a job that waits for the result of an equal job.
-struct PendingSharedResult {
-    cache: TaskCache,
-    key: Key,
-    policy: Policy,
-    waiter: Waiter,
-    job: JobKey,
-    programs: Option<Arc<StartedPrograms>>,
-    platform: Platform,
+/// What became of the result that another job computed.
+enum SharedResult {
+    /// The result, which can be shared.
+    Result(Payload),
+    /// There is no result that can be shared, and this permit to compute it.
+    Permit(ComputePermit),
+    /// The task that waited has found nothing.
+    Nothing,
 }
 
 impl RunCache {
@@ -223,23 +360,24 @@ impl RunCache {
     ///
     /// Questions are answered in the order in which they were asked, so that jobs are queued in the order in which they
     /// came. A job that waits for the result of an equal job holds up no other.
-    pub(super) async fn next(&mut self) -> Option<CacheAnswer> {
+    pub(super) async fn next(&mut self) -> Option<CacheReport> {
         loop {
-            if let Some(consulted) = self.first_answered() {
-                return Some(consulted);
+            if let Some(answer) = self.first_answered() {
+                return Some(CacheReport::Arrival(answer));
             }
             tokio::select! {
                 Some(answer) = self.asking.join_next_with_id() => {
-                    let (by, answer) = joined_value(answer, || Answer::Found(CacheLookup::Nothing));
+                    let (by, answer) = joined_value(answer, || CacheLookup::Nothing);
                     // The job may have been removed in the meantime.
                     if let Some(asked) = self.asked.iter_mut().find(|asked| asked.by == by) {
                         asked.answer = Some(answer);
                     }
                 }
                 Some(found) = self.sharing.join_next_with_id() => {
-                    let (by, found) = joined_value(found, || CacheLookup::Nothing);
-                    let (arrival, kind) = self.sharers.remove(&by)?;
-                    return Some(CacheAnswer { arrival, kind, found });
+                    let (by, found) = joined_value(found, || SharedResult::Nothing);
+                    // The job may have been removed in the meantime.
+                    let sharer = self.sharers.remove(&by)?;
+                    return Some(sharer.report(found));
                 }
                 Some(_) = self.storing.join_next() => return None,
                 else => return None,
@@ -248,42 +386,84 @@ impl RunCache {
     }
 
     fn first_answered(&mut self) -> Option<CacheAnswer> {
-        loop {
-            let first = self.asked.pop_front_if(|asked| asked.answer.is_some())?;
-            let PendingQuery { arrival, kind, .. } = first;
-            match first.answer? {
-                Answer::Found(found) => {
-                    return Some(CacheAnswer {
-                        arrival,
-                        kind,
-                        found,
-                    });
-                }
-                Answer::Shared(sharing) => {
-                    let by = self.sharing.spawn(sharing.wait()).id();
-                    self.sharers.insert(by, (arrival, kind));
-                }
+        let first = self.asked.pop_front_if(|asked| asked.answer.is_some())?;
+        let PendingQuery { arrival, kind, .. } = first;
+        let found = first.answer?;
+        Some(CacheAnswer {
+            arrival,
+            kind,
+            found,
+        })
+    }
+
+    /// Has a job wait outside of the queue for the result of an equal job that is not in the queue either.
+    pub(super) fn share(
+        &mut self,
+        (arrival, kind): (Arrival, KindId),
+        key: Box<CacheKey>,
+        waiter: Waiter,
+    ) {
+        self.wait(SharerJob::Arrival(arrival, kind), key, waiter);
+    }
+
+    fn wait(&mut self, job: SharerJob, key: Box<CacheKey>, waiter: Waiter) {
+        let waiting = wait_for_result(self.cache(), key.key, key.policy.clone(), waiter);
+        let task = self.sharing.spawn(waiting);
+        self.sharers.insert(task.id(), Sharer { key, job, task });
+    }
+
+    /// Removes and returns the jobs that wait outside of the queue for the result of this key, because an equal job was
+    /// queued.
+    pub(super) fn take_sharers(&mut self, key: &Key) -> Vec<(Arrival, KindId, Box<CacheKey>)> {
+        let is_equal = |sharer: &Sharer| sharer.key.key == *key && sharer.arrival().is_some();
+        let taken = (self.sharers).extract_if(|_, sharer| is_equal(sharer));
+        let taken = taken.filter_map(|(_, sharer)| {
+            sharer.task.abort();
+            match sharer.job {
+                SharerJob::Arrival(arrival, kind) => Some((arrival, kind, sharer.key)),
+                SharerJob::Parked(_) => None,
             }
+        });
+        taken.collect()
+    }
+
+    /// Returns the cache of a run in which a job has a key.
+    fn cache(&self) -> TaskCache {
+        #[expect(
+            clippy::expect_used,
+            reason = "only a job that was looked up has a key"
+        )]
+        let using = self.cache.as_ref().expect("a key comes from the cache");
+        using.cache.clone()
+    }
+
+    /// Answers the jobs of the queue that wait for the result of this one. The answers come from [`next`](Self::next)
+    /// after the result was stored or given up.
+    pub(super) fn answer(&mut self, computed: &CacheKey, parked: Vec<(Ticket, Box<CacheKey>)>) {
+        let cache = self.cache();
+        for (ticket, key) in parked {
+            let waiter = cache.join(computed.permit(), &key.policy);
+            self.wait(SharerJob::Parked(ticket), key, waiter);
         }
     }
 
-    /// Stores a result in the background. `worker` is the worker that made it, or `None` for a command.
+    /// Stores the result of a job in the background. `worker` is the worker that made it, or `None` for a command.
     pub(super) fn store(
         &mut self,
-        store_permit: StorePermit,
+        job: JobKey,
+        key: CacheKey,
         payload: &Payload,
         worker: Option<WorkerName>,
     ) {
-        #[expect(clippy::expect_used, reason = "only the cache gives permits to store")]
-        let cache = (self.cache.clone()).expect("a permit comes from the cache");
+        #[expect(
+            clippy::expect_used,
+            reason = "only a job that was looked up has a key"
+        )]
+        let cache = (self.cache.clone()).expect("a key comes from the cache");
         let bytes: Arc<[u8]> = payload.as_str().as_bytes().into();
         self.storing.spawn(async move {
-            let StorePermit {
-                permit,
-                job,
-                programs,
-                platform: _,
-            } = store_permit;
+            let programs = key.programs.clone();
+            let permit = key.into_permit();
             if let Some(programs) = programs
                 && let Err(reason) = check_started_content(programs, worker, &cache.hasher).await
             {
@@ -302,11 +482,11 @@ impl RunCache {
     }
 
     /// Gives up the permit for a result that was made on another platform than that of its key.
-    pub(super) fn abandon(&self, store_permit: StorePermit) {
+    pub(super) fn abandon(&self, job: &JobKey, key: CacheKey) {
         if let Some(cache) = &self.cache {
             let reason = "it ran on a host of another platform than those that had been reached";
-            cache.warn(&store_permit.job, reason);
-            cache.cache.abandon(store_permit.permit);
+            cache.warn(job, reason);
+            cache.cache.abandon(key.into_permit());
         }
     }
 
@@ -315,14 +495,15 @@ impl RunCache {
         self.storing.len()
     }
 
-    /// Iterates over the jobs for which the cache is asked, and those that wait for the result of an equal job.
+    /// Iterates over the jobs outside of the queue for which the cache is asked, or that wait for the result of an equal
+    /// job.
     pub(super) fn asking(&self) -> impl Iterator<Item = &Arrival> {
         let asked = self.asked.iter().map(|asked| &asked.arrival);
-        asked.chain(self.sharers.values().map(|(arrival, _)| arrival))
+        asked.chain(self.sharers.values().filter_map(Sharer::arrival))
     }
 
-    /// Removes and returns the jobs that wait for the cache and for which the condition holds. Their answers are
-    /// dropped. If such an answer is a permit, it passes to a job that waits for the same result.
+    /// Removes and returns the jobs outside of the queue that wait for the cache and for which the condition holds. Their
+    /// answers are dropped. If such an answer is a permit, it passes to a job that waits for the same result.
     pub(super) fn take(&mut self, is_wanted: impl Fn(&Arrival) -> bool) -> Vec<Arrival> {
         let mut taken = Vec::new();
         for asked in std::mem::take(&mut self.asked) {
@@ -332,10 +513,12 @@ impl RunCache {
                 self.asked.push_back(asked);
             }
         }
-        let sharers = self
-            .sharers
-            .extract_if(|_, (arrival, _)| is_wanted(arrival));
-        taken.extend(sharers.map(|(_, (arrival, _))| arrival));
+        let sharers =
+            (self.sharers).extract_if(|_, sharer| sharer.arrival().is_some_and(&is_wanted));
+        taken.extend(sharers.filter_map(|(_, sharer)| {
+            sharer.task.abort();
+            sharer.into_arrival()
+        }));
         taken
     }
 
@@ -344,7 +527,11 @@ impl RunCache {
         self.asking.abort_all();
         self.sharing.abort_all();
         let asked = self.asked.drain(..).map(|asked| asked.arrival);
-        let sharers = self.sharers.drain().map(|(_, (arrival, _))| arrival);
+        // The parked jobs of the queue end by themselves.
+        let sharers = self
+            .sharers
+            .drain()
+            .filter_map(|(_, sharer)| sharer.into_arrival());
         let mut arrivals: Vec<Arrival> = asked.chain(sharers).collect();
         arrivals.sort_unstable_by_key(|arrival| arrival.position);
         arrivals
@@ -433,7 +620,7 @@ impl CacheQuery {
         self.cache.warn(&self.job.id, reason);
     }
 
-    async fn ask(self) -> Answer {
+    async fn ask(self) -> CacheLookup {
         let (id, programs) = (self.job.id.clone(), self.programs.clone());
         let platform = self.platform.clone();
         let using = self.cache.clone();
@@ -450,18 +637,18 @@ impl CacheQuery {
         let dependencies = match run_blocking(looking).await {
             Ok(Ok(dependencies)) => dependencies,
             Ok(Err(NoCacheKey::Refused(failure))) => {
-                return Answer::Found(CacheLookup::Refused(failure));
+                return CacheLookup::Refused(failure);
             }
             Ok(Err(NoCacheKey::Uncached(reason))) => {
                 using.warn(&id, &reason);
-                return Answer::Found(CacheLookup::Nothing);
+                return CacheLookup::Nothing;
             }
             Err(error) => {
                 using.warn(
                     &id,
                     &format!("the files that it depends on could not be read: {error}"),
                 );
-                return Answer::Found(CacheLookup::Nothing);
+                return CacheLookup::Nothing;
             }
         };
         let key = dependencies.fingerprint().key();
@@ -469,76 +656,54 @@ impl CacheQuery {
         if using.refresh {
             policy = policy.refresh();
         }
-        let make_permit = |permit| StorePermit {
-            permit,
-            job: id.clone(),
-            programs: programs.clone(),
-            platform: platform.clone(),
-        };
-        match settled(using.cache.begin(&key, &policy).await, make_permit) {
-            Ok(found) => Answer::Found(found),
-            Err(waiter) => Answer::Shared(Box::new(PendingSharedResult {
-                cache: using.cache,
+        let begin = using.cache.begin(&key, &policy).await;
+        let make_key = |permit| {
+            Box::new(CacheKey {
                 key,
                 policy,
-                waiter,
-                job: id,
                 programs,
                 platform,
-            })),
-        }
-    }
-}
-
-impl PendingSharedResult {
-    async fn wait(self) -> CacheLookup {
-        let Self {
-            cache,
-            key,
-            policy,
-            mut waiter,
-            job,
-            programs,
-            platform,
-        } = self;
-        let make_permit = |permit| StorePermit {
-            permit,
-            job: job.clone(),
-            programs: programs.clone(),
-            platform: platform.clone(),
+                permit,
+            })
         };
-        loop {
-            let begin = match waiter.wait().await {
-                WaitResult::Hit(hit) => Begin::Hit(hit),
-                WaitResult::Lead(permit) => Begin::Lead(permit),
-                WaitResult::Done(Ok(bytes)) => return result(&bytes),
-                WaitResult::Done(Err(_)) => cache.begin(&key, &policy).await,
-            };
-            match settled(begin, make_permit) {
-                Ok(found) => return found,
-                Err(another) => waiter = another,
-            }
+        match begin {
+            Begin::Hit(hit) => stored(&hit).map_or(CacheLookup::Nothing, CacheLookup::Result),
+            Begin::Lead(permit) => CacheLookup::Compute(make_key(HeldPermit::Shared(permit))),
+            Begin::Wait(waiter) => CacheLookup::Shared(make_key(HeldPermit::None), waiter),
         }
     }
 }
 
-/// Returns the answer of the cache, or the waiter if the job has to wait for an equal one.
-fn settled(
-    begin: Begin,
-    make_permit: impl Fn(ComputePermit) -> StorePermit,
-) -> Result<CacheLookup, Waiter> {
-    match begin {
-        Begin::Hit(hit) => Ok(hit
-            .outcome()
-            .map_or(CacheLookup::Nothing, |bytes| result(&bytes))),
-        Begin::Lead(permit) => Ok(CacheLookup::Compute(Box::new(make_permit(permit)))),
-        Begin::Wait(waiter) => Err(waiter),
+/// Waits for a result that another job computes, or for the permit to compute it.
+async fn wait_for_result(
+    cache: TaskCache,
+    key: Key,
+    policy: Policy,
+    mut waiter: Waiter,
+) -> SharedResult {
+    let or_nothing =
+        |found: Option<Payload>| found.map_or(SharedResult::Nothing, SharedResult::Result);
+    loop {
+        match waiter.wait().await {
+            WaitResult::Hit(hit) => return or_nothing(stored(&hit)),
+            WaitResult::Lead(permit) => return SharedResult::Permit(permit),
+            WaitResult::Done(Ok(bytes)) => return or_nothing(payload(&bytes)),
+            // The failure of another job is not the failure of this one.
+            WaitResult::Done(Err(_)) => match cache.begin(&key, &policy).await {
+                Begin::Hit(hit) => return or_nothing(stored(&hit)),
+                Begin::Lead(permit) => return SharedResult::Permit(permit),
+                Begin::Wait(another) => waiter = another,
+            },
+        }
     }
 }
 
-fn result(bytes: &[u8]) -> CacheLookup {
-    let text = std::str::from_utf8(bytes).ok();
-    let payload = text.and_then(|text| Payload::from_json(text).ok());
-    // Only payloads are stored, so anything else is damaged and counts as a miss.
-    payload.map_or(CacheLookup::Nothing, CacheLookup::Result)
+/// Returns the result that is stored; `None` if it is a failure or damaged.
+fn stored(hit: &Hit) -> Option<Payload> {
+    payload(&hit.outcome().ok()?)
+}
+
+/// Returns the payload of a result. Only payloads are stored, so anything else is damaged and counts as a miss.
+fn payload(bytes: &[u8]) -> Option<Payload> {
+    Payload::from_json(std::str::from_utf8(bytes).ok()?).ok()
 }

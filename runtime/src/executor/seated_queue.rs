@@ -16,7 +16,7 @@ use super::observers::Turn;
 use super::performers::Performers;
 use super::places::Places;
 use super::queue::{Freed, Queue};
-use super::reuse::StorePermit;
+use super::reuse::CacheKey;
 use super::routes::{Route, RouteId};
 use super::seating::{KnownRoutes, Seating};
 use crate::dispatch::{Assignment, PoolKey, ReplyTo, Reporter, StopRequest};
@@ -158,7 +158,7 @@ impl SeatedQueue {
         arrival: Arrival,
         kind: KindId,
         kinds: &Kinds,
-        store_permit: Option<Box<StorePermit>>,
+        cache_key: Option<Box<CacheKey>>,
         now: Instant,
     ) -> Result<Ticket, Box<Refused>> {
         let known = KnownRoutes::of(&self.queue);
@@ -166,17 +166,17 @@ impl SeatedQueue {
             Ok(target) => target,
             Err(failure) => return Err(Box::new(Refused::new(arrival, failure))),
         };
-        let ticket = self.queue.push(arrival, target, kinds, store_permit, now)?;
+        let ticket = self.queue.push(arrival, target, kinds, cache_key, now)?;
         self.seating.tell_of_new(known, &mut self.queue);
         Ok(ticket)
     }
 
-    /// Puts a job into the queue again, with the record of its attempts.
+    /// Puts a job into the queue again, as [`Queue::requeue`] does.
     pub(super) fn requeue(
         &mut self,
         entry: JobEntry,
         kinds: &Kinds,
-        now: Instant,
+        times: (Instant, Instant),
     ) -> Result<Ticket, (Box<JobEntry>, Failure)> {
         let known = KnownRoutes::of(&self.queue);
         let job = (&*entry.job, entry.memory_kills);
@@ -184,7 +184,7 @@ impl SeatedQueue {
             Ok(target) => target,
             Err(failure) => return Err((Box::new(entry), failure)),
         };
-        let ticket = self.queue.requeue(entry, target, kinds, now)?;
+        let ticket = self.queue.requeue(entry, target, kinds, times)?;
         self.seating.tell_of_new(known, &mut self.queue);
         Ok(ticket)
     }
@@ -197,6 +197,25 @@ impl SeatedQueue {
     /// Removes a job whose last attempt was [freed](Self::free).
     pub(super) fn take(&mut self, ticket: Ticket) -> JobEntry {
         self.queue.take(ticket)
+    }
+
+    /// Lets an equal job compute, as [`Queue::failed`] does.
+    pub(super) fn failed(&mut self, ticket: Ticket, cache_key: Box<CacheKey>) {
+        self.queue.failed(ticket, cache_key);
+    }
+
+    /// Returns the jobs that are equal to one that has a result, as [`Queue::succeeded`] does.
+    pub(super) fn succeeded(
+        &mut self,
+        ticket: Ticket,
+        cache_key: &CacheKey,
+    ) -> Vec<(Ticket, Box<CacheKey>)> {
+        self.queue.succeeded(ticket, cache_key)
+    }
+
+    /// Lets a parked job compute its own result, as [`Queue::compute_alone`] does.
+    pub(super) fn compute_alone(&mut self, ticket: Ticket, cache_key: Option<Box<CacheKey>>) {
+        self.queue.compute_alone(ticket, cache_key);
     }
 
     /// Removes a job in any state. Its seat stays taken, because its worker may still be busy with the attempt.
@@ -502,7 +521,7 @@ impl SeatedQueue {
             let entry = self.queue.pop_past_deadline(now)?;
             let ticket = entry.ticket;
             match entry.state() {
-                EntryState::Waiting => return Some(ticket),
+                EntryState::Waiting | EntryState::Parked => return Some(ticket),
                 EntryState::Ahead => self.stop(ticket, StopRequest::Recall),
                 // The job has started in this turn.
                 EntryState::Running => {}
@@ -522,7 +541,9 @@ impl SeatedQueue {
             let mode = match (entry.state(), mode) {
                 (EntryState::Running, Some(mode)) => mode,
                 (EntryState::Ahead, _) => StopRequest::Recall,
-                (EntryState::Running, None) | (EntryState::Waiting, _) => continue,
+                (EntryState::Running, None) | (EntryState::Waiting | EntryState::Parked, _) => {
+                    continue;
+                }
             };
             (self.seating.performers_mut()).stop(entry.pool(), entry.seat, entry.ticket, mode);
         }

@@ -87,8 +87,10 @@ pub enum WaitCause {
         /// After what time the breaker is asked again.
         left: Duration,
     },
-    /// The cache, which looks for an earlier result or waits for that of an equal job.
+    /// The cache, which looks for an earlier result, or is about to pass on that of an equal job.
     Cache,
+    /// The result of this job, which has started and is equal: it has the same cache key.
+    Equal(JobKey),
     /// A connection to a host: none of the hosts on which the job may run is connected.
     Connect,
     /// The lock of its host.
@@ -151,7 +153,7 @@ impl WaitCause {
             Self::Retry { .. } => Blocker::Retry,
             Self::Paused => Blocker::Paused,
             Self::Breaker { .. } => Blocker::Breaker,
-            Self::Cache => Blocker::Cache,
+            Self::Cache | Self::Equal(_) => Blocker::Cache,
             Self::Connect => Blocker::Connect,
             Self::Host { .. } => Blocker::Host,
             Self::Global { .. } => Blocker::Global,
@@ -188,6 +190,7 @@ impl fmt::Display for WaitCause {
             Self::Retry { .. } => out.write_str("waits to be tried again"),
             Self::Paused => out.write_str("waits: the run is paused"),
             Self::Cache => out.write_str("waits for the cache"),
+            Self::Equal(job) => write!(out, "waits for the result of {job}, which does the same"),
             Self::Breaker { .. } => out.write_str("waits for a breaker to let it through"),
             Self::Connect => out.write_str("waits for a connection to a host"),
             Self::Host { host, held_by } => {

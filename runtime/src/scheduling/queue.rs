@@ -23,6 +23,8 @@ pub(super) enum QueuedState {
     Listed,
     /// The job waits in its lane's heap.
     Late,
+    /// The job is parked, and its not-before time has come.
+    Parked,
     /// The job was sent to its worker before its turn, and holds nothing.
     Ahead,
     /// The job runs and holds its claims.
@@ -38,6 +40,8 @@ pub(super) struct QueuedJob {
     pub(super) queued_state: QueuedState,
     /// The priority, which is the list of its lane that holds the job.
     pub(super) priority: Priority,
+    /// Whether the job is parked. A parked job with a not-before time is in the state `Delayed` until that time.
+    pub(super) is_parked: bool,
     /// The lane of jobs with the same claims.
     pub(super) lane: u32,
     /// The job before this one in its list, or the position of this job in a heap.
@@ -61,6 +65,7 @@ impl QueuedJob {
             rank,
             queued_state: QueuedState::Free,
             priority,
+            is_parked: false,
             lane,
             before: NOWHERE,
             after: NOWHERE,

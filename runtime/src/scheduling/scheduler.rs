@@ -6,6 +6,7 @@ mod change;
 mod finish;
 mod inspect;
 mod lines;
+mod park;
 mod pop;
 mod push;
 

@@ -295,6 +295,37 @@ jobs:
 }
 
 #[test]
+fn an_equal_job_runs_while_the_first_one_waits_for_its_host_and_answers_it() {
+    let jobs = "\
+defaults: { hint: host_exclusive }
+jobs:
+  - { id: holds, run: [sh, -c, 'until [ -e go ]; do sleep 0.01; done'], host: a }
+  - { id: first, run: [sh, -c, 'echo >> ran; echo done'], cache: true, host: a, priority: low }
+  - { id: equal, run: [sh, -c, 'echo >> ran; echo done'], cache: true, host: b }
+";
+    let folder = Folder::new().file("jobs.yaml", jobs);
+    let run = Ratchet::within(&folder).args(["run", "jobs.yaml", "-j", "3"]);
+    let run = run.start();
+    // It ends although its host is still locked.
+    run.wait_for_stdout("\"id\":\"first\"");
+    std::fs::write(folder.at("go"), "").expect("the folder is there");
+    let said = run.wait().with_code(0).stdout();
+    let line = |id: &str| {
+        let id = format!("\"id\":\"{id}\"");
+        let line = said.lines().find(|line| line.contains(&id));
+        line.unwrap_or_else(|| panic!("{said}"))
+    };
+    assert!(line("equal").contains("\"cached\":false"), "{said}");
+    assert!(line("first").contains("\"cached\":true"), "{said}");
+    assert!(
+        line("holds") == said.lines().last().unwrap_or_default(),
+        "{said}"
+    );
+    let ran = std::fs::read_to_string(folder.at("ran")).expect("a job has run");
+    assert_eq!(ran.lines().count(), 1);
+}
+
+#[test]
 fn a_cache_that_cannot_be_used_is_an_error() {
     let folder = folder().file("file", "");
     for words in [

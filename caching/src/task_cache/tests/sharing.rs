@@ -208,3 +208,41 @@ async fn waiters_that_give_up_do_not_affect_the_others() {
     };
     assert_eq!(permit.key(), key());
 }
+
+#[tokio::test]
+async fn a_permit_passes_between_jobs_and_those_that_join_get_the_outcome() {
+    let cache = cache();
+    let permit = lead(&cache, &policy()).await;
+    let short = policy().time_to_live(MINUTE);
+    let permit = permit.with_policy(short);
+    let joined = [(); 2].map(|()| cache.join(&permit, &policy()));
+    cache.commit(permit, success(b"result")).await.unwrap();
+    for waiter in joined {
+        let WaitResult::Done(outcome) = waiter.wait().await else {
+            panic!("the outcome is shared");
+        };
+        assert_eq!(outcome, success(b"result"));
+    }
+    // It was stored by the policy of the job that computed it.
+    let Lookup::Hit(hit) = cache.lookup(&key(), &policy()).await else {
+        panic!("the outcome is stored");
+    };
+    let expires = Some(SystemTime::UNIX_EPOCH + MINUTE);
+    assert_eq!(hit.entry.metadata().expires, expires);
+}
+
+#[tokio::test]
+async fn those_that_join_a_permit_whose_outcome_cannot_be_shared_compute_for_themselves() {
+    let cache = cache();
+    let permit = lead(&cache, &policy()).await;
+    let joined = [(); 2].map(|()| cache.join(&permit, &policy()));
+    cache.abandon(permit);
+    let mut permits = Vec::new();
+    for waiter in joined {
+        let WaitResult::Lead(permit) = waiter.wait().await else {
+            panic!("each has to compute");
+        };
+        permits.push(permit);
+    }
+    assert_eq!(permits.len(), 2);
+}

@@ -67,7 +67,8 @@ impl Orchestrator {
                 self.follow(ticket, consequence);
             }
             Report::Refuted { ticket, failure } => {
-                let consequence = self.execution.refuted(ticket, failure, turn);
+                let kinds = self.arrivals.kinds();
+                let consequence = self.execution.refuted(ticket, failure, kinds, turn);
                 self.follow(ticket, consequence);
             }
             Report::Cleared { worker } => self.execution.cleared(&worker),
@@ -183,17 +184,6 @@ impl Orchestrator {
             level,
             message,
         });
-    }
-
-    /// Queues again the jobs whose answers were refuted and whose retry is due.
-    pub(super) fn retry_refuted(&mut self) {
-        loop {
-            let kinds = self.arrivals.kinds();
-            let Some((entry, failure)) = self.execution.retry_refuted(kinds, self.now) else {
-                return;
-            };
-            self.end(entry, EndedAttempt::none(failure));
-        }
     }
 
     /// Marks as suspect the jobs whose results this worker has given since its answers were last confirmed.

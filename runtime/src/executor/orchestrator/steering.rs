@@ -196,7 +196,6 @@ impl Orchestrator {
             self.arrivals.needing(),
             self.arrivals.unresolved(),
             self.arrivals.asking(),
-            self.execution.refuted_jobs(),
         )
     }
 }

@@ -7,7 +7,6 @@ use crate::event::RunEvent;
 use crate::executor::arrival::{Refused, queue_timeout_failure};
 use crate::executor::control::PhaseChange;
 use crate::executor::delivery::EndedJob;
-use crate::executor::ended_attempt::EndedAttempt;
 use crate::executor::stop::Stopped;
 
 impl Orchestrator {
@@ -17,7 +16,6 @@ impl Orchestrator {
         if !self.control.may_enforce_deadlines(now) {
             return;
         }
-        self.retry_refuted();
         while let Some(entry) = self.execution.dispatcher_mut().cancel_past_deadline(now) {
             let failure = Box::new(entry.queue_timeout_failure());
             self.conclude(EndedJob::waited(entry, failure));
@@ -81,9 +79,6 @@ impl Orchestrator {
             reason = "this follows the change of the phase, after which the control refuses every job"
         )]
         let failure = (self.control.refusal()).expect("a run that stops refuses all jobs");
-        for (entry, failure) in self.execution.give_up_retries(&failure, self.now) {
-            self.end(entry, EndedAttempt::none(failure));
-        }
         for arrival in self.arrivals.give_up(self.moment()) {
             self.conclude(EndedJob::refused(Refused::new(arrival, failure.clone())));
         }

@@ -14,18 +14,21 @@ pub(in crate::executor) struct KindCounts {
     pub(in crate::executor) ahead: u32,
     /// How many jobs wait for their start.
     pub(in crate::executor) waiting: usize,
+    /// How many jobs wait for the result of an equal job.
+    pub(in crate::executor) parked: usize,
 }
 
 impl KindCounts {
     /// Returns the number of jobs in any state.
     pub(in crate::executor) fn jobs(&self) -> usize {
-        self.waiting + self.running as usize + self.ahead as usize
+        self.waiting + self.parked + self.running as usize + self.ahead as usize
     }
 
     /// Adds a job in this state to the counts.
     fn add(&mut self, state: EntryState) {
         match state {
             EntryState::Waiting => self.waiting += 1,
+            EntryState::Parked => self.parked += 1,
             EntryState::Ahead => self.ahead += 1,
             EntryState::Running => self.running += 1,
         }
@@ -37,6 +40,7 @@ impl KindCounts {
     fn remove(&mut self, state: EntryState) {
         match state {
             EntryState::Waiting => self.waiting -= 1,
+            EntryState::Parked => self.parked -= 1,
             EntryState::Ahead => self.ahead -= 1,
             EntryState::Running => self.running -= 1,
         }
@@ -197,10 +201,14 @@ mod tests {
             running,
             ahead,
             waiting,
+            parked: 0,
         };
         entries.insert(entry);
         assert_eq!(entries.count(kind), counts(0, 0, 1));
         assert_eq!(entries.waiting_on(route), 1);
+        entries.enter(ticket, EntryState::Parked);
+        assert_eq!(entries.count(kind).parked, 1);
+        assert_eq!((entries.waiting_on(route), entries.len()), (0, 1));
         entries.enter(ticket, EntryState::Ahead);
         assert_eq!(entries.count(kind), counts(0, 1, 0));
         assert_eq!(entries.waiting_on(route), 0);

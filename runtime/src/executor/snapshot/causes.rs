@@ -50,7 +50,8 @@ impl<'a> CauseFinder<'a> {
     pub(super) fn cause(&self, entry: &JobEntry) -> WaitCause {
         let hint = self.input.kinds.hint(&entry.job).ok();
         self.delay(entry)
-            .or_else(|| self.pause_or_absence(entry))
+            .or_else(|| self.pause_or_cache(entry))
+            .or_else(|| self.absence_of_places(entry))
             .or_else(|| self.locked(&entry.job, hint))
             .or_else(|| self.used_up_limit(&entry.job))
             .or_else(|| self.used_up_rate(&entry.job, hint))
@@ -72,10 +73,18 @@ impl<'a> CauseFinder<'a> {
         })
     }
 
-    fn pause_or_absence(&self, entry: &JobEntry) -> Option<WaitCause> {
+    fn pause_or_cache(&self, entry: &JobEntry) -> Option<WaitCause> {
         if self.input.control.is_paused() {
             return Some(WaitCause::Paused);
         }
+        let computing = self.input.seated.queue().computing(entry);
+        (entry.state() == EntryState::Parked).then(|| match computing {
+            Some(job) => WaitCause::Equal(job.clone()),
+            None => WaitCause::Cache,
+        })
+    }
+
+    fn absence_of_places(&self, entry: &JobEntry) -> Option<WaitCause> {
         (self.absence(entry) == Some(Workers::Away)).then_some(WaitCause::Connect)
     }
 

@@ -1,7 +1,6 @@
 //! How a snapshot is made from the state of a run.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use ratchet_ipc::JobKey;
 
@@ -17,14 +16,13 @@ use crate::scheduling::Blocker;
 
 impl SnapshotInput<'_> {
     /// Makes a snapshot of the queue and of the jobs that are not queued: those that wait for others, for a worker's
-    /// hello or a place, for the cache, and for a retry after a refuted answer. It reads every unfinished job, so it is
+    /// hello or a place, and for the cache. It reads every unfinished job, so it is
     /// made when somebody asks, and not in every turn.
     pub(in crate::executor) fn snapshot<'b>(
         &self,
         needing: impl Iterator<Item = (&'b Arrival, Vec<JobKey>)>,
         unresolved: impl Iterator<Item = &'b UnresolvedJob>,
         asking: impl Iterator<Item = &'b Arrival>,
-        refuted: impl Iterator<Item = (Instant, &'b JobEntry)>,
     ) -> Snapshot {
         let causes = CauseFinder::new(self);
         let queued = self.seated.queue().entries();
@@ -49,15 +47,10 @@ impl SnapshotInput<'_> {
         });
         let asking =
             asking.map(|arrival| WaitingEntry::unqueued(arrival, unless_paused(WaitCause::Cache)));
-        let refuted = refuted.map(|(when, entry)| {
-            let left = when.saturating_duration_since(self.now);
-            WaitingEntry::queued(entry, WaitCause::Retry { left })
-        });
         let mut waiting: Vec<WaitingEntry> = queued
             .chain(needing)
             .chain(unresolved)
             .chain(asking)
-            .chain(refuted)
             .collect();
         add_tokens_of_others(&mut waiting, causes.rates());
         waiting.sort_unstable_by_key(|entry| (entry.since, entry.position));

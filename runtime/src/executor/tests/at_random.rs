@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use proptest::prelude::*;
+use ratchet_caching::{MemoryCache, TaskCache};
 use ratchet_resilience::shutdown::Grace;
 
 use super::scripted::{Act, Deaf, How, ScriptedPool};
 use super::*;
 use crate::event::{EventRecord, RunEvent};
 use crate::executor::{OutcomeOrder, RunHandle, Sink};
+use crate::job::CacheTerms;
 use crate::outcome::Status;
 use crate::scheduling::{ParallelizationHint, Priority};
 
@@ -35,6 +37,8 @@ struct Fate {
     patience: Option<u64>,
     needs: Vec<prop::sample::Index>,
     local: bool,
+    /// Jobs with the same number are equal for the cache.
+    key: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +72,9 @@ fn fate() -> impl Strategy<Value = Fate> {
         prop_oneof![4 => Just(None), 1 => (0u64..9).prop_map(Some)],
         prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(any::<prop::sample::Index>(), 1..3)],
         prop::bool::weighted(0.2),
+        prop_oneof![2 => Just(None), 1 => (0u8..3).prop_map(Some)],
     )
-        .prop_map(|(hint, slots, priority, attempts, acts, patience, needs, local)| Fate {
+        .prop_map(|(hint, slots, priority, attempts, acts, patience, needs, local, key)| Fate {
             hint,
             slots,
             priority,
@@ -78,6 +83,7 @@ fn fate() -> impl Strategy<Value = Fate> {
             patience,
             needs,
             local,
+            key,
         })
 }
 
@@ -143,7 +149,10 @@ impl Fate {
         let job = if self.local {
             takes(&id, 1)
         } else {
-            Job::task(id.as_str(), "t", Payload::null())
+            let input = self
+                .key
+                .map_or_else(Payload::null, |key| Payload::from_text(&key.to_string()));
+            Job::task(id.as_str(), "t", input)
         };
         // A job needs only jobs before it, so that there is no circle.
         let needs = self.needs.iter().filter(|_| as_list && number > 0);
@@ -154,6 +163,11 @@ impl Fate {
                 hint: hint.filter(|_| !self.local),
                 slots: self.slots,
                 priority: self.priority,
+                cache: (self.key.filter(|_| !self.local)).map(|_| CacheTerms::On {
+                    inputs: Vec::new(),
+                    env: Vec::new(),
+                    ttl: None,
+                }),
                 retry: Some(retrying(self.attempts)),
                 timeouts: Timeouts {
                     queue: self.patience.map(Duration::from_secs),
@@ -254,6 +268,7 @@ async fn live(mut plot: Plot) {
         .pool_source(Arc::new(pool.clone()))
         .clock(PausedClock::new(SECOND))
         .sink(arrivals.clone())
+        .cache(TaskCache::new(Arc::new(MemoryCache::new(1 << 20))))
         .build()
         .unwrap();
     let as_list = plot.as_list;
@@ -319,7 +334,7 @@ async fn live(mut plot: Plot) {
             );
         }
         match outcome.status() {
-            Status::Succeeded => assert!(outcome.attempts > 0),
+            Status::Succeeded => assert!(outcome.attempts > 0 || outcome.cached),
             Status::Cancelled => assert!(stopped, "{outcome:?}"),
             Status::Skipped => assert!(!fate.needs.is_empty() && outcome.attempts == 0),
             Status::TimedOut => assert!(fate.patience.is_some() && outcome.attempts == 0),

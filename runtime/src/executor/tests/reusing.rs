@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use ratchet_caching::mock::MockCache;
 use ratchet_caching::{CacheError, MemoryCache, TaskCache};
 
-use super::scripted::ScriptedPool;
+use super::scripted::{Act, How, ScriptedPool};
 use super::*;
 use crate::context::Context;
 use crate::dispatch::DeclaredTask;
 use crate::executor::Dependencies;
 use crate::executor::runner::{Attempt, Runner};
+use crate::executor::{Cancellation, JobState, RunHandle, WaitCause};
 use crate::job::CacheTerms;
+use crate::scheduling::{Blocker, ParallelizationHint, Priority};
 
 /// A runner that takes a second for each job, counts the jobs, and fails those whose input is not their id.
 struct Counts(Arc<AtomicU32>);
@@ -94,6 +96,329 @@ async fn patience_with_the_queue_ends_while_a_job_waits_for_the_result_of_an_equ
     let outcomes = over(&cache, &count).run_all(jobs).await.unwrap();
     assert_eq!(told(&outcomes), ["a succeeded", "b timed_out"]);
     assert_eq!(outcomes[1].queued, SECOND / 2);
+}
+
+/// An executor over a pool of so many workers, of which each has room for attempts that are sent ahead.
+fn pooled(workers: u32, ahead: u32) -> (Executor, ScriptedPool) {
+    let pool = ScriptedPool::new(workers, ahead);
+    let executor = Executor::builder()
+        .slots(workers)
+        .pool_source(Arc::new(pool.clone()))
+        .cache(TaskCache::new(Arc::new(MemoryCache::new(1 << 20))));
+    (executor.build().unwrap(), pool)
+}
+
+/// A job that is equal to all others of this kind.
+fn equal(id: &str) -> Job {
+    cached(id, "same")
+}
+
+fn urgent(job: Job, priority: Priority) -> Job {
+    let terms = Terms {
+        priority,
+        ..(*job.terms).clone()
+    };
+    job.terms(terms)
+}
+
+/// A job without a cache key.
+fn other(id: &str) -> Job {
+    Job::task(id, "t", Payload::null())
+}
+
+fn on_host(job: Job, host: &str) -> Job {
+    let terms = Terms {
+        hint: Some(ParallelizationHint::HostExclusive),
+        ..(*job.terms).clone()
+    };
+    job.terms(terms).on_host(host)
+}
+
+fn failing(seconds: u64) -> Act {
+    Act {
+        end: How::Fails,
+        ..Act::well(seconds)
+    }
+}
+
+/// Returns which jobs began, each with the second.
+fn begun(pool: &ScriptedPool) -> Vec<(String, u64)> {
+    let begun = pool.begun().into_iter();
+    begun.map(|one| (one.id, one.at.as_secs())).collect()
+}
+
+/// Returns what a job waited for, in seconds, and whether its result is that of another job.
+fn waited(outcome: &Outcome) -> (Vec<(String, u64)>, bool) {
+    let waits = outcome.waits.iter();
+    let waits = waits.map(|(blocker, time)| (blocker.word().into_owned(), time.as_secs()));
+    (waits.collect(), outcome.cached)
+}
+
+async fn cause(handle: &RunHandle, id: &str) -> WaitCause {
+    match handle.find([id.into()]).await.unwrap().pop() {
+        Some(Some(JobState::Waiting(waiting))) => waiting.cause,
+        other => panic!("{id} waits, and not {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_urgent_job_does_not_wait_for_a_less_urgent_equal_one_to_start() {
+    let (executor, pool) = pooled(1, 0);
+    for id in ["busy", "low", "urgent"] {
+        pool.script(id, 1, Act::well(2));
+    }
+    let jobs = [
+        other("busy"),
+        urgent(equal("low"), Priority::Low),
+        urgent(equal("urgent"), Priority::Critical),
+    ];
+    let run = executor.run_list(jobs).unwrap();
+    let handle = run.handle();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(cause(&handle, "low").await.blocker(), Blocker::Worker);
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(
+        cause(&handle, "low").await,
+        WaitCause::Equal("urgent".into())
+    );
+    let outcomes = all(run).await;
+    assert_eq!(
+        told(&outcomes),
+        ["busy succeeded", "urgent succeeded", "low succeeded"]
+    );
+    let expected = [("busy", 0), ("urgent", 2)];
+    assert_eq!(begun(&pool), expected.map(|(id, at)| (id.to_owned(), at)));
+    let word = |word: &str, seconds: u64| (word.to_owned(), seconds);
+    assert_eq!(waited(&outcomes[1]), (vec![word("worker", 2)], false));
+    let low = vec![word("cache", 2), word("worker", 2)];
+    assert_eq!(waited(&outcomes[2]), (low, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_equal_job_of_a_free_host_does_not_wait_for_that_of_a_locked_one() {
+    let (executor, pool) = pooled(3, 0);
+    pool.script("holds", 1, Act::well(5));
+    pool.script("free", 1, Act::well(1));
+    let jobs = [
+        on_host(other("holds"), "a"),
+        on_host(equal("locked"), "a"),
+        on_host(equal("free"), "b"),
+    ];
+    let outcomes = executor.run_all(jobs).await.unwrap();
+    let expected = [("holds", 0), ("free", 0)];
+    assert_eq!(begun(&pool), expected.map(|(id, at)| (id.to_owned(), at)));
+    let cache = vec![("cache".to_owned(), 1)];
+    assert_eq!(waited(&outcomes[1]), (cache, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_job_waits_for_its_retry_an_equal_one_computes_and_answers_it() {
+    let (executor, pool) = pooled(2, 0);
+    pool.script("first", 1, failing(1));
+    for id in ["second", "third"] {
+        pool.script(id, 1, Act::well(4));
+    }
+    let retried = |job: Job| {
+        let terms = Terms {
+            retry: Some(retrying(3)),
+            ..(*job.terms).clone()
+        };
+        job.terms(terms)
+    };
+    let jobs = [retried(equal("first")), equal("second"), equal("third")];
+    let run = executor.run_list(jobs).unwrap();
+    let handle = run.handle();
+    let mut causes = Vec::new();
+    for id in ["second", "first", "first"] {
+        tokio::time::sleep(SECOND * 3 / 4).await;
+        causes.push(cause(&handle, id).await.blocker().word().into_owned());
+    }
+    assert_eq!(causes, ["cache", "retry", "cache"]);
+    let mut outcomes = all(run).await;
+    outcomes.sort_by_key(|outcome| outcome.id.to_string());
+    let expected = [("first", 0), ("second", 1)];
+    assert_eq!(begun(&pool), expected.map(|(id, at)| (id.to_owned(), at)));
+    let word = |word: &str, seconds: u64| (word.to_owned(), seconds);
+    let first = vec![word("retry", 1), word("cache", 3)];
+    assert_eq!(waited(&outcomes[0]), (first, true));
+    assert_eq!((outcomes[0].attempts, outcomes[0].duration), (1, SECOND));
+    assert_eq!(waited(&outcomes[1]), (vec![word("cache", 1)], false));
+    assert_eq!(waited(&outcomes[2]), (vec![word("cache", 5)], true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_the_most_urgent_equal_job_computes_next() {
+    let (executor, pool) = pooled(2, 0);
+    pool.script("a", 1, failing(1));
+    pool.script("urgent", 1, failing(1));
+    let jobs = [
+        equal("a"),
+        equal("b"),
+        urgent(equal("low"), Priority::Low),
+        urgent(equal("urgent"), Priority::Critical),
+    ];
+    let outcomes = all(executor.run_list(jobs).unwrap()).await;
+    assert_eq!(
+        told(&outcomes),
+        ["a failed", "urgent failed", "b succeeded", "low succeeded"]
+    );
+    let expected = [("a", 0), ("urgent", 1), ("b", 2)];
+    assert_eq!(begun(&pool), expected.map(|(id, at)| (id.to_owned(), at)));
+    assert!(outcomes[3].cached && !outcomes[2].cached);
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_jobs_wait_for_one_that_was_sent_ahead_until_it_comes_back() {
+    let (executor, pool) = pooled(1, 2);
+    let crash = Act {
+        end: How::Crashes,
+        ..Act::well(2)
+    };
+    pool.script("busy", 1, crash);
+    pool.script("urgent", 1, Act::well(3));
+    let run = executor.run_list([other("busy"), equal("ahead")]).unwrap();
+    let handle = run.handle();
+    tokio::time::sleep(SECOND).await;
+    let late = [urgent(equal("urgent"), Priority::Critical), equal("last")];
+    handle.add_jobs(late.into()).await.unwrap();
+    tokio::time::sleep(SECOND / 2).await;
+    for id in ["urgent", "last"] {
+        assert_eq!(cause(&handle, id).await, WaitCause::Equal("ahead".into()));
+    }
+    tokio::time::sleep(SECOND).await;
+    for id in ["ahead", "last"] {
+        assert_eq!(cause(&handle, id).await, WaitCause::Equal("urgent".into()));
+    }
+    let outcomes = all(run).await;
+    let expected = [("busy", 0), ("urgent", 2)];
+    assert_eq!(begun(&pool), expected.map(|(id, at)| (id.to_owned(), at)));
+    let answered = outcomes.iter().filter(|outcome| outcome.cached);
+    let mut answered: Vec<&str> = answered.map(|outcome| outcome.id.as_str()).collect();
+    answered.sort_unstable();
+    assert_eq!(answered, ["ahead", "last"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_given_back_takes_its_turn_with_the_equal_ones() {
+    let (executor, pool) = pooled(1, 0);
+    let returned = Act {
+        end: How::Returned,
+        ..Act::well(2)
+    };
+    pool.script("a", 1, returned);
+    pool.script("urgent", 1, Act::well(1));
+    let run = executor.run_list([equal("a")]).unwrap();
+    tokio::time::sleep(SECOND).await;
+    let handle = run.handle();
+    let late = vec![urgent(equal("urgent"), Priority::Critical)];
+    handle.add_jobs(late).await.unwrap();
+    let outcomes = all(run).await;
+    let expected = [("a", 0), ("urgent", 2)];
+    assert_eq!(begun(&pool), expected.map(|(id, at)| (id.to_owned(), at)));
+    assert_eq!(told(&outcomes), ["urgent succeeded", "a succeeded"]);
+    assert_eq!((outcomes[1].cached, outcomes[1].attempts), (true, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_job_lets_an_equal_one_compute_and_one_that_waits_just_ends() {
+    let (executor, pool) = pooled(2, 0);
+    pool.script("a", 1, Act::well(9));
+    let run = executor.run_list(["a", "b", "c"].map(equal)).unwrap();
+    let handle = run.handle();
+    tokio::time::sleep(SECOND).await;
+    let cancelled = handle.cancel_jobs(["b".into(), "a".into()]).await.unwrap();
+    assert_eq!(cancelled, [Cancellation::Ended, Cancellation::Asked]);
+    let outcomes = all(run).await;
+    assert_eq!(
+        told(&outcomes),
+        ["b cancelled", "a cancelled", "c succeeded"]
+    );
+    assert_eq!(waited(&outcomes[0]), (vec![("cache".to_owned(), 1)], false));
+    let expected = [("a", 0), ("c", 1)];
+    assert_eq!(begun(&pool), expected.map(|(id, at)| (id.to_owned(), at)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_drains_ends_the_equal_jobs_that_wait() {
+    let (executor, pool) = pooled(2, 0);
+    pool.script("a", 1, Act::well(3));
+    let run = executor.run_list(["a", "b"].map(equal)).unwrap();
+    tokio::time::sleep(SECOND).await;
+    run.handle().drain();
+    let outcomes = all(run).await;
+    assert_eq!(told(&outcomes), ["b cancelled", "a succeeded"]);
+    assert_eq!(outcomes[0].queued, SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_an_equal_job_is_charged_to_a_pause_first() {
+    let (executor, pool) = pooled(2, 0);
+    pool.script("a", 1, Act::well(4));
+    let run = executor.run_list(["a", "b"].map(equal)).unwrap();
+    let handle = run.handle();
+    tokio::time::sleep(SECOND).await;
+    handle.pause();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(cause(&handle, "b").await, WaitCause::Paused);
+    handle.resume();
+    let outcomes = all(run).await;
+    let word = |word: &str, seconds: u64| (word.to_owned(), seconds);
+    let expected = vec![word("paused", 1), word("cache", 3)];
+    assert_eq!(waited(&outcomes[1]), (expected, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_jobs_whose_input_changes_meanwhile_compute_for_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input");
+    std::fs::write(&input, "one").unwrap();
+    let (executor, pool) = pooled(3, 0);
+    pool.script("a", 1, Act::well(2));
+    let reads = |id| {
+        let terms = Terms {
+            cache: Some(CacheTerms::On {
+                inputs: vec![input.to_str().unwrap().into()],
+                env: Vec::new(),
+                ttl: None,
+            }),
+            ..Terms::default()
+        };
+        Job::task(id, "t", Payload::null()).terms(terms)
+    };
+    let run = executor.run_list(["a", "b", "c"].map(reads)).unwrap();
+    tokio::time::sleep(SECOND).await;
+    std::fs::write(&input, "another").unwrap();
+    let outcomes = all(run).await;
+    assert!(outcomes.iter().all(|one| one.is_success() && !one.cached));
+    assert_eq!(pool.begun().len(), 3);
+}
+
+/// Two runs with one cache, of which the second one has an equal job of the first to wait for.
+#[tokio::test(start_paused = true)]
+async fn a_job_waits_for_an_equal_one_of_another_run_that_uses_the_same_cache() {
+    let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
+    let count = Arc::default();
+    let first = over(&cache, &count).run_list([cached("a", "bad")]).unwrap();
+    tokio::time::sleep(SECOND / 2).await;
+    let jobs = [cached("b", "bad"), cached("c", "bad")];
+    let second = over(&cache, &count).run_list(jobs).unwrap();
+    tokio::time::sleep(SECOND / 4).await;
+    assert_eq!(cause(&second.handle(), "b").await, WaitCause::Cache);
+    assert_eq!(told(&all(first).await), ["a failed"]);
+    tokio::time::sleep(SECOND / 4).await;
+    // Now they are equal jobs of one run.
+    let states = second
+        .handle()
+        .find(["b".into(), "c".into()])
+        .await
+        .unwrap();
+    let waiting: Vec<_> = states
+        .iter()
+        .filter(|state| matches!(state, Some(JobState::Waiting(waiting)) if matches!(waiting.cause, WaitCause::Equal(_))))
+        .collect();
+    assert_eq!(waiting.len(), 1, "{states:?}");
+    assert_eq!(all(second).await.len(), 2);
+    assert_eq!(count.load(Relaxed), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ use crate::executor::places::Places;
 use crate::executor::pools::PoolSource;
 use crate::ids::KindId;
 use crate::ids::{PlaceId, WorkerName};
-use crate::job::Placement;
+use crate::job::{CacheTerms, Placement, Work};
 use crate::os::ProcessConfig;
 use crate::outcome::{Class, Failure};
 use crate::process::{PoolConfig, Prefetch, Seats};
@@ -404,6 +404,22 @@ impl State {
         hosts.sort();
         hosts.dedup();
         assert_eq!(hosts.len(), jobs, "one a host");
+        let inputs = running
+            .iter()
+            .filter_map(|one| match (&one.job.work, &one.job.terms.cache) {
+                // Files may change, and then jobs that were equal are not any more.
+                (Work::Task { input, .. }, Some(CacheTerms::On { inputs, .. }))
+                    if inputs.is_empty() =>
+                {
+                    Some(input.as_str())
+                }
+                _ => None,
+            });
+        let mut inputs: Vec<&str> = inputs.collect();
+        let jobs = inputs.len();
+        inputs.sort_unstable();
+        inputs.dedup();
+        assert_eq!(inputs.len(), jobs, "one of equal jobs");
     }
 }
 

@@ -66,6 +66,13 @@ enum WaitMark {
         /// Whether a breaker has put it off.
         by_breaker: bool,
     },
+    /// The job is parked, and has no not-before time any more.
+    Parked {
+        /// The moment from which it is parked without such a time.
+        since: u64,
+        /// How long the run had been paused by then.
+        paused: u64,
+    },
     /// The job waits in its lane.
     Listed {
         /// How long the run had been paused by then.
@@ -244,7 +251,7 @@ impl Scheduler {
                 by_breaker: false,
             }),
             Some(WaitMark::Delayed { by_breaker, .. }) => *by_breaker = true,
-            Some(WaitMark::Listed { .. }) => {
+            Some(WaitMark::Listed { .. } | WaitMark::Parked { .. }) => {
                 self.close_mark(id);
                 self.set_mark(id, |paused| WaitMark::Delayed {
                     since: now,
@@ -254,6 +261,13 @@ impl Scheduler {
                 });
             }
         }
+    }
+
+    /// Records that a job is parked, and has no not-before time any more.
+    pub(super) fn note_parked(&mut self, id: u32) {
+        self.close_mark(id);
+        let since = self.now;
+        self.set_mark(id, |paused| WaitMark::Parked { since, paused });
     }
 
     /// Records whether a place lets jobs of a lane pass.
@@ -381,6 +395,11 @@ impl Scheduler {
                 add(Blocker::Retry, retry);
                 add(Blocker::Paused, paused);
                 add(delay, rest - paused);
+            }
+            WaitMark::Parked { since, paused } => {
+                let paused = paused_now - paused;
+                add(Blocker::Paused, paused);
+                add(Blocker::Cache, self.now - since - paused);
             }
             WaitMark::Listed {
                 paused,

@@ -150,7 +150,7 @@ impl Scheduler {
         self.check_resources(resources)?;
         let is_listed = match self.jobs[id].queued_state {
             QueuedState::Listed | QueuedState::Late => true,
-            QueuedState::Delayed => false,
+            QueuedState::Delayed | QueuedState::Parked => false,
             QueuedState::Free | QueuedState::Ahead | QueuedState::Running => {
                 return Err(Error::NotWaiting { ticket });
             }

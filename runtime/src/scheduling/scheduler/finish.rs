@@ -123,6 +123,26 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Makes a job wait for another attempt, not before a given time, that was just pushed again after its last attempt.
+    pub(crate) fn delay_pushed(
+        &mut self,
+        ticket: Ticket,
+        not_before: Instant,
+    ) -> Result<(), Error> {
+        let id = self.find(ticket)?;
+        if !matches!(
+            self.jobs[id].queued_state,
+            QueuedState::Listed | QueuedState::Late
+        ) {
+            return Err(Error::NotWaiting { ticket });
+        }
+        self.leave_lane(id);
+        // It has not waited in its lane, so its wait begins as that for another attempt.
+        self.take_note(id);
+        self.enter_at(id, not_before);
+        Ok(())
+    }
+
     /// Changes the not-before time of a job that waits for its turn or for such a time. With a moment in the past it
     /// can start at once. It keeps its place.
     pub fn postpone(&mut self, ticket: Ticket, not_before: Instant) -> Result<(), Error> {
@@ -130,6 +150,7 @@ impl Scheduler {
         match self.jobs[id].queued_state {
             QueuedState::Listed | QueuedState::Late => self.leave_lane(id),
             QueuedState::Delayed => self.leave_delayed(id),
+            QueuedState::Parked => {}
             QueuedState::Free | QueuedState::Ahead | QueuedState::Running => {
                 return Err(Error::NotWaiting { ticket });
             }
@@ -142,7 +163,7 @@ impl Scheduler {
     fn enter_at(&mut self, id: u32, not_before: Instant) {
         let due = since(self.epoch, not_before);
         if due <= self.now {
-            self.enter(id);
+            self.enter_unless_parked(id);
         } else {
             self.delay(id, due);
         }
@@ -186,6 +207,7 @@ impl Scheduler {
             QueuedState::Running | QueuedState::Ahead => return Ok(CancelResult::Running),
             QueuedState::Listed | QueuedState::Late => self.leave_lane(id),
             QueuedState::Delayed => self.leave_delayed(id),
+            QueuedState::Parked => {}
             QueuedState::Free => unreachable!("a ticket that is found is that of a job"),
         }
         self.waiting -= 1;

@@ -275,7 +275,7 @@ impl Scheduler {
         {
             let jobs = &mut self.jobs;
             self.delayed.remove(0, |id, at| jobs[id].set_position(at));
-            self.enter(id);
+            self.enter_unless_parked(id);
         }
         while let Some((rank, packed)) = self.wakes.top()
             && self.is_due(rank)

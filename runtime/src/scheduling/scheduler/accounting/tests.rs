@@ -34,6 +34,8 @@ enum Step {
     Ahead(u16),
     BeginAhead(prop::sample::Index),
     PutBack,
+    Park(prop::sample::Index),
+    Unpark(prop::sample::Index),
     Pause(bool),
     Hold(bool),
     Slots(u32),
@@ -68,6 +70,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0_u16..2).prop_map(Step::Ahead),
         2 => any::<prop::sample::Index>().prop_map(Step::BeginAhead),
         1 => Just(Step::PutBack),
+        3 => any::<prop::sample::Index>().prop_map(Step::Park),
+        2 => any::<prop::sample::Index>().prop_map(Step::Unpark),
         2 => any::<bool>().prop_map(Step::Pause),
         2 => any::<bool>().prop_map(Step::Hold),
         1 => (2_u32..5).prop_map(Step::Slots),
@@ -87,6 +91,7 @@ struct Known {
     state: State,
     /// The moment until which its delay is that of a retry.
     retry_until: Instant,
+    is_parked: bool,
     waited: BTreeMap<Blocker, Duration>,
 }
 
@@ -159,6 +164,9 @@ impl Life {
         }
         if self.scheduler.is_delayed(ticket) {
             return Blocker::Breaker;
+        }
+        if known.is_parked {
+            return Blocker::Cache;
         }
         let is_absent = |why| known.kind == 1 && self.absent == Some(why);
         if is_absent(Workers::Away) {
@@ -234,6 +242,7 @@ impl Life {
     /// Checks a job that begins: it has waited for what the model says, and no other job has its slots. One that
     /// inherits its slot has the number of a job that may have begun when there were more slots.
     fn starts(&mut self, ticket: Ticket, inherits_slot: bool) {
+        assert!(!self.jobs[&ticket].is_parked, "a parked job does not start");
         self.leaves(ticket);
         let id = self.scheduler.find(ticket).unwrap();
         let first = self.scheduler.slot(ticket).unwrap();
@@ -324,6 +333,7 @@ impl Life {
                 kind,
                 state: State::Waiting,
                 retry_until: self.now,
+                is_parked: false,
                 waited: BTreeMap::new(),
             },
         );
@@ -383,6 +393,19 @@ impl Life {
                 if let Some(ticket) = ahead.first() {
                     self.scheduler.put_back(*ticket).unwrap();
                     self.jobs.get_mut(ticket).unwrap().state = State::Waiting;
+                }
+            }
+            Step::Park(which) => {
+                let waiting = self.tickets(|known| known.state == State::Waiting);
+                if let Some(ticket) = choose(*which, &waiting) {
+                    self.scheduler.park(ticket).unwrap();
+                    self.jobs.get_mut(&ticket).unwrap().is_parked = true;
+                }
+            }
+            Step::Unpark(which) => {
+                if let Some(ticket) = choose(*which, &self.tickets(|known| known.is_parked)) {
+                    self.scheduler.unpark(ticket).unwrap();
+                    self.jobs.get_mut(&ticket).unwrap().is_parked = false;
                 }
             }
             Step::Pause(is_paused) => {
