@@ -151,6 +151,18 @@ pub(super) struct RunCache {
 }
 
 impl CacheKey {
+    /// Makes the key of a job in a test, with or without the permit that equal jobs share.
+    #[cfg(test)]
+    pub(super) fn new(key: Key, permit: Option<ComputePermit>) -> Self {
+        Self {
+            key,
+            policy: Policy::never(),
+            programs: None,
+            platform: None,
+            permit: permit.map_or(HeldPermit::None, HeldPermit::Shared),
+        }
+    }
+
     /// Returns the key itself.
     pub(super) fn key(&self) -> Key {
         self.key

@@ -25,9 +25,10 @@ use crate::executor::reuse::RunCache;
 use crate::executor::run_orders::RunOrder;
 use crate::executor::source::Source;
 use crate::executor::stop::Stopped;
-use crate::ids::Ticket;
+use crate::ids::{Ticket, WorkerName};
 use crate::job::{Job, Terms};
 use crate::outcome::{Class, Failure, Outcome};
+use crate::scheduling::Blocker;
 
 /// A run with one slot and one worker, of which the test makes each turn.
 struct Turns {
@@ -150,6 +151,41 @@ async fn a_failed_attempt_is_followed_by_another_one_when_the_timer_says_so() {
     let (ticket, _) = turns.given();
     turns.after_a_second(|run| run.handle_report(end_of(ticket, failure())));
     assert_eq!(turns.ended(), ["a failed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_held_result_is_refuted_waits_in_the_queue_for_its_retry() {
+    let terms = Terms {
+        retry: Some(retrying(2)),
+        ..Terms::default()
+    };
+    let mut turns = Turns::new(vec![task("a").terms(terms)]);
+    let (ticket, _) = turns.given();
+    turns.after_a_second(|run| {
+        run.handle_report(Report::Ended {
+            ticket,
+            result: Ok(Payload::null()),
+            worker: Some(WorkerName::new("any", 1)),
+            ran: SECOND,
+            usage: None,
+            next: None,
+            provisional: true,
+        });
+    });
+    assert!(turns.ended().is_empty(), "the result is held");
+    let failure = Box::new(Failure::new(Class::Protocol, "out of step"));
+    turns.after_a_second(|run| run.handle_report(Report::Refuted { ticket, failure }));
+    assert!(turns.told.try_recv().is_err(), "the delay is not over");
+    assert_eq!(turns.run.next_timer(), Some(turns.now + SECOND));
+    turns.after_a_second(|_| {});
+    let (ticket, _) = turns.given();
+    turns.after_a_second(|run| run.handle_report(end_of(ticket, Ok(Payload::null()))));
+    let outcome = turns.outcomes.try_recv().unwrap();
+    assert!(outcome.is_success());
+    assert_eq!(outcome.attempts, 2);
+    assert_eq!(outcome.waits.of(&Blocker::Worker), SECOND);
+    assert_eq!(outcome.waits.of(&Blocker::Retry), SECOND);
+    assert_eq!(outcome.waits.total(), SECOND * 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ratchet_caching::SystemClock;
+use ratchet_caching::{Begin, Key, MemoryCache, Policy, SystemClock, TaskCache};
 use ratchet_ipc::Payload;
 use ratchet_resilience::Rng;
 use ratchet_resilience::shutdown::Phase;
@@ -31,7 +31,7 @@ use crate::executor::platforms::Platforms;
 use crate::executor::queue::{Freed, Queue};
 use crate::executor::resolver::{Resolution, Resolver};
 use crate::executor::retries::Retries;
-use crate::executor::reuse::RunCache;
+use crate::executor::reuse::{CacheKey, RunCache};
 use crate::executor::routes::{NeedsId, PlaceSetId, RouteId, Target};
 use crate::executor::seated_queue::SeatedQueue;
 use crate::executor::sinks::Sinks;
@@ -43,7 +43,7 @@ use crate::job::{Job, Placement, Terms, Timeouts};
 use crate::os::{CommandLimits, CommandRunner, ProcessConfig};
 use crate::outcome::{Class, Failure};
 use crate::process::{PoolConfig, Prefetch, Seats};
-use crate::scheduling::{AfterAttempt, Decision, Scheduler, SchedulerSettings, Workers};
+use crate::scheduling::{AfterAttempt, Blocker, Decision, Scheduler, SchedulerSettings, Workers};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -236,6 +236,59 @@ fn a_job_is_given_up_in_whatever_state_it_is() {
     assert_eq!(queue.load().waiting + queue.load().running, 0);
     let next = push(&mut queue, &kinds, "d", start);
     assert_eq!(start_next(&mut queue, start), next);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_comes_back_to_the_queue_gives_its_permit_back_to_the_equal_ones() {
+    let (mut queue, kinds, start) = queue(2);
+    let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 10)));
+    let key = Key::of(b"same");
+    let Begin::Lead(permit) = cache.begin(&key, &Policy::never()).await else {
+        panic!("nobody else has asked");
+    };
+    let mut permit = Some(permit);
+    let [first, second] = ["a", "b"].map(|id| {
+        let cache_key = Some(Box::new(CacheKey::new(key, permit.take())));
+        let arrival = arrival(id, Terms::default(), start);
+        queue
+            .push(arrival, TARGET, &kinds, cache_key, start)
+            .unwrap()
+    });
+    assert_eq!(start_next(&mut queue, start), first);
+    assert_eq!(queue.get(second).state(), EntryState::Parked);
+    assert_eq!(queue.computing(queue.get(second)).unwrap().as_str(), "a");
+    assert_eq!(queue.pop_if(start, |_| Ok(())), Decision::Idle);
+
+    // Its result was held after it had left the queue, and was wrong.
+    let at = start + SECOND;
+    queue.pass_time(at);
+    queue.free(first, AfterAttempt::Over, None, at);
+    let entry = queue.take(first);
+    assert_eq!(queue.get(second).state(), EntryState::Parked);
+    let retry = at + SECOND * 4;
+    let again = queue.requeue(entry, TARGET, &kinds, (retry, at)).unwrap();
+    assert_eq!(queue.get(second).state(), EntryState::Waiting);
+    assert_eq!(start_next(&mut queue, at + SECOND), second);
+    assert_eq!(queue.get(again).state(), EntryState::Parked);
+    assert_eq!(
+        queue.pop_if(retry - SECOND, |_| Ok(())),
+        Decision::WaitUntil(retry)
+    );
+
+    let later = retry + SECOND * 2;
+    queue.pass_time(retry);
+    queue.pass_time(later);
+    queue.free(second, AfterAttempt::Over, None, later);
+    let mut entry = queue.take(second);
+    let parked = queue.succeeded(second, &entry.cache_key.take().unwrap());
+    assert_eq!(parked.len(), 1);
+    assert!(!queue.knows_key(&key));
+    let answered = queue.cancel(again);
+    let waits = &answered.times.waits;
+    assert_eq!(waits.of(&Blocker::Retry), SECOND * 4);
+    assert_eq!(waits.of(&Blocker::Cache), SECOND * 2);
+    assert_eq!(waits.total(), SECOND * 6);
+    assert_eq!(queue.len(), 0);
 }
 
 #[test]
