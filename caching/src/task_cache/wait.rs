@@ -52,7 +52,6 @@ impl ComputePermit {
 
     /// Replaces the policy by which the outcome is stored, because another job with the same key computes it now. Jobs
     /// with one key can differ in what is not part of it, such as the time to live.
-    #[must_use]
     pub fn with_policy(self, policy: Policy) -> Self {
         Self {
             policy: Box::new(policy),
