@@ -180,7 +180,7 @@ pub(super) fn explanation(job: JobKey, state: Option<&JobState>) -> Explanation 
             match cause {
                 WaitCause::Needs(needs) => explanation.needs.clone_from(needs),
                 WaitCause::Alone(job) | WaitCause::Equal(job) => {
-                    explanation.held_by = vec![job.clone()]
+                    explanation.held_by = vec![job.clone()];
                 }
                 WaitCause::Host { held_by, .. } | WaitCause::Global { held_by } => {
                     explanation.held_by.clone_from(held_by);
