@@ -235,7 +235,7 @@ impl Engine for RedisEngine {
         arguments.number(most as u64);
         arguments.number(BATCH_BYTES as u64);
         let answer = self.connection.step(arguments).await?;
-        reply::events(answer, self.settings.max_payload)
+        reply::events(answer, after, most, self.settings.max_payload)
     }
 
     async fn latest(&self) -> Result<Cursor, Error> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -23,6 +23,7 @@ use crate::names::NodeId;
 /// All scripts, in the order in which they build on each other.
 const SCRIPTS: &str = concat!(
     include_str!("scripts/prelude.lua"),
+    include_str!("scripts/events.lua"),
     include_str!("scripts/wakes.lua"),
     include_str!("scripts/gates.lua"),
     include_str!("scripts/lanes.lua"),
@@ -31,10 +32,39 @@ const SCRIPTS: &str = concat!(
     include_str!("scripts/operations.lua"),
 );
 
-/// The first line of scripts that a server without memory refuses: those that add something.
-const WITH_MEMORY: &str = "#!lua\n";
-/// The first line of scripts that run without memory, too. Without them nothing could end, and no memory be freed.
-const ALWAYS: &str = "#!lua flags=allow-oom\n";
+/// The scripts as the server keeps them: a library with two functions, which do the same.
+struct Library {
+    /// The text of the library.
+    text: String,
+    /// The function that a server without memory refuses, for what adds something.
+    with_memory: String,
+    /// The function that runs without memory, too. Without it nothing could end, and no memory be freed.
+    always: String,
+}
+
+/// The library of this version. Names of libraries and functions are those of the whole server, so they tell the text: another
+/// version of ratchet has others.
+static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
+    let name = format!("ratchet_{:016x}", digest(SCRIPTS.as_bytes()));
+    let (with_memory, always) = (name.clone(), format!("{name}_always"));
+    let text = format!(
+        "#!lua name={name}\n{SCRIPTS}\
+         redis.register_function('{with_memory}', step)\n\
+         redis.register_function{{ function_name = '{always}', callback = step, flags = {{ 'allow-oom' }} }}\n"
+    );
+    Library {
+        text,
+        with_memory,
+        always,
+    }
+});
+
+/// Returns a number that tells texts apart (FNV-1a), the same in every build.
+fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
 
 /// How long an answer may take. A script that moves a batch takes some milliseconds, and others may come before it.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -98,10 +128,6 @@ impl Wakes {
 #[derive(Clone)]
 struct Open {
     connection: MultiplexedConnection,
-    /// The digest of the scripts that a server without memory refuses.
-    with_memory: String,
-    /// The digest of the scripts that always run.
-    always: String,
     /// Tells this connection from those before and after it.
     number: u64,
 }
@@ -166,32 +192,17 @@ impl Connection {
 
     /// Runs a step that goes on without memory.
     pub(super) async fn step(&self, arguments: Arguments) -> Result<Value, Error> {
-        self.run(arguments, |open| &open.always).await
+        self.run(arguments, &LIBRARY.always).await
     }
 
     /// Runs a step that adds something, which a server without memory refuses.
     pub(super) async fn step_with_memory(&self, arguments: Arguments) -> Result<Value, Error> {
-        self.run(arguments, |open| &open.with_memory).await
+        self.run(arguments, &LIBRARY.with_memory).await
     }
 
-    async fn run(
-        &self,
-        arguments: Arguments,
-        digest: impl Fn(&Open) -> &String,
-    ) -> Result<Value, Error> {
+    async fn run(&self, arguments: Arguments, function: &str) -> Result<Value, Error> {
         let mut open = self.get().await?;
-        let first = self.call(&mut open, &arguments, &digest).await;
-        let again = match first {
-            // The server has forgotten its scripts, as after SCRIPT FLUSH or a restart. Nothing was done.
-            Err(error) if error.code() == Some("NOSCRIPT") => {
-                match load_scripts(&mut open.connection).await {
-                    Ok(_) => self.call(&mut open, &arguments, &digest).await,
-                    Err(error) => Err(error),
-                }
-            }
-            other => other,
-        };
-        match again {
+        match self.call(&mut open, &arguments, function).await {
             Ok(returned) => reply::answer(returned),
             Err(error) => {
                 if is_broken(&error) {
@@ -217,14 +228,15 @@ impl Connection {
         Ok(open)
     }
 
+    /// Calls a function of the library, which is loaded before if the server does not have it.
     async fn call(
         &self,
         open: &mut Open,
         arguments: &Arguments,
-        digest: impl Fn(&Open) -> &String,
+        function: &str,
     ) -> Result<Value, RedisError> {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(digest(open)).arg(1).arg(&self.prefix);
+        let mut command = redis::cmd("FCALL");
+        command.arg(function).arg(1).arg(&self.prefix);
         command.arg(arguments.operation);
         match &self.clock {
             Some(clock) => command.arg(clock.now().as_micros()),
@@ -233,7 +245,14 @@ impl Connection {
         for value in &arguments.values {
             command.arg(value);
         }
-        command.query_async(&mut open.connection).await
+        match command.query_async(&mut open.connection).await {
+            // Nothing was done: the queue is new here, or the server has forgotten its functions.
+            Err(error) if is_function_missing(&error) => {
+                load_library(&mut open.connection).await?;
+                command.query_async(&mut open.connection).await
+            }
+            other => other,
+        }
     }
 
     /// Connects, asks whether the server is fit, loads the scripts, and opens the queue.
@@ -256,11 +275,8 @@ impl Connection {
         if let Some(warning) = server.warning {
             tracing::warn!("{warning}");
         }
-        let (with_memory, always) = load_scripts(&mut connection).await.map_err(server_error)?;
         let mut open = Open {
             connection,
-            with_memory,
-            always,
             // Relaxed: nothing else is published with the number.
             number: self.count.fetch_add(1, Ordering::Relaxed),
         };
@@ -271,7 +287,7 @@ impl Connection {
         arguments.number(self.settings.capacity);
         arguments.number(micros(self.settings.ageing.step));
         arguments.number(self.settings.max_payload);
-        let returned = self.call(&mut open, &arguments, |open| &open.always).await;
+        let returned = self.call(&mut open, &arguments, &LIBRARY.always).await;
         let nodes: Vec<NodeId> = self.wakes.nodes().keys().copied().collect();
         for node in nodes {
             let channel = self.wakes.channel(node);
@@ -282,18 +298,21 @@ impl Connection {
     }
 }
 
-/// Loads both variants of the scripts, and returns their digests.
-async fn load_scripts(
-    connection: &mut MultiplexedConnection,
-) -> Result<(String, String), RedisError> {
-    let mut digests = Vec::new();
-    for first_line in [WITH_MEMORY, ALWAYS] {
-        let mut command = redis::cmd("SCRIPT");
-        command.arg("LOAD").arg(format!("{first_line}{SCRIPTS}"));
-        digests.push(command.query_async::<String>(connection).await?);
+/// Whether the server does not know a function.
+fn is_function_missing(error: &RedisError) -> bool {
+    (error.detail()).is_some_and(|detail| detail.contains("Function not found"))
+}
+
+/// Loads the library. Another client may have done so just before.
+async fn load_library(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    let mut command = redis::cmd("FUNCTION");
+    command.arg("LOAD").arg(&LIBRARY.text);
+    match command.query_async::<String>(connection).await {
+        Err(error) if !(error.detail()).is_some_and(|detail| detail.contains("already exists")) => {
+            Err(error)
+        }
+        _ => Ok(()),
     }
-    let always = digests.pop().unwrap_or_default();
-    Ok((digests.pop().unwrap_or_default(), always))
 }
 
 /// A server that can keep a queue.

@@ -534,12 +534,34 @@ fn reason(answer: Value) -> Result<Option<WaitReason>, Error> {
     }))
 }
 
-pub(super) fn events(answer: Value, most: u64) -> Result<Vec<Event>, Error> {
+/// Reads the events after a place, at most this many.
+pub(super) fn events(
+    answer: Value,
+    after: Cursor,
+    most: usize,
+    max_payload: u64,
+) -> Result<Vec<Event>, Error> {
     let mut list = List::of(answer)?;
     if list.text()? == "expired" {
         return Err(Error::EventsExpired);
     }
-    each(list.value()?, |answer| event(answer, most))
+    let mut events = Vec::new();
+    for entry in List::of(list.value()?)?.0 {
+        let mut entry = List::of(entry)?;
+        let last = cursor(&entry.text()?)?;
+        let mut parts = entry.list()?;
+        // The entry has the place of the last of its events, and the others those before it.
+        let count = (parts.0.len() / 2) as u64;
+        let first = (last.number + 1).checked_sub(count).ok_or_else(short)?;
+        for number in first..=last.number {
+            let place = Cursor { number, ..last };
+            let (head, body) = (parts.text()?, parts.bytes()?);
+            if place > after && events.len() < most {
+                events.push(event(place, &head, &body, max_payload)?);
+            }
+        }
+    }
+    Ok(events)
 }
 
 /// Reads the place of an event, as in `1764000000000-3`.
@@ -555,77 +577,72 @@ pub(super) fn latest(answer: Value) -> Result<Cursor, Error> {
     cursor(&word(answer)?)
 }
 
-fn event(answer: Value, most: u64) -> Result<Event, Error> {
-    let mut list = List::of(answer)?;
-    let cursor = cursor(&list.text()?)?;
-    let mut fields = Fields(list.list()?);
-    let kind = match &*fields.next("t")?.text()? {
+/// Reads an event: its letter and its parts, and its body.
+fn event(cursor: Cursor, head: &str, body: &[u8], most: u64) -> Result<Event, Error> {
+    let mut parts = Parts(head.split(PART));
+    let kind = match parts.next()? {
         "S" => EventKind::Started {
-            job: fields.next("j")?.parsed()?,
-            node: NodeId(fields.next("n")?.parsed()?),
-            attempt: fields.next("a")?.parsed()?,
+            job: parts.parsed()?,
+            node: NodeId(parts.parsed()?),
+            attempt: parts.parsed()?,
         },
         "P" => EventKind::Progress {
-            job: fields.next("j")?.parsed()?,
-            message: Arc::from(fields.next("m")?.bytes()?),
+            job: parts.parsed()?,
+            message: body.into(),
         },
         "R" => EventKind::Retried {
-            job: fields.next("j")?.parsed()?,
-            delay: fields.next("d")?.micros()?,
+            job: parts.parsed()?,
+            delay: Duration::from_micros(parts.parsed()?),
         },
         "L" => EventKind::AttemptLost {
-            job: fields.next("j")?.parsed()?,
-            node: NodeId(fields.next("n")?.parsed()?),
+            job: parts.parsed()?,
+            node: NodeId(parts.parsed()?),
         },
         "B" => EventKind::GivenBack {
-            job: fields.next("j")?.parsed()?,
+            job: parts.parsed()?,
         },
         "A" => EventKind::Requeued {
-            job: fields.next("j")?.parsed()?,
+            job: parts.parsed()?,
         },
         "V" => EventKind::Unservable {
-            job: fields.next("j")?.parsed()?,
+            job: parts.parsed()?,
         },
         "Z" => EventKind::Paused,
         "U" => EventKind::Resumed,
         "E" => {
-            let job = fields.next("j")?.parsed()?;
-            let status = final_status(&fields.next("s")?.text()?)?;
-            let attempts = fields.next("a")?.parsed()?;
-            let result = result(&job, &fields.next("r")?.bytes()?, most)?;
+            let job = parts.parsed()?;
             EventKind::Ended {
+                status: final_status(parts.next()?)?,
+                attempts: parts.parsed()?,
+                result: result(&job, body, most)?,
                 job,
-                status,
-                attempts,
-                result,
             }
         }
         "J" => EventKind::NodeJoined {
-            node: NodeId(fields.next("n")?.parsed()?),
-            name: fields.next("m")?.text()?.into(),
+            node: NodeId(parts.parsed()?),
+            name: parts.next()?.into(),
         },
         "Q" => EventKind::NodeLeft {
-            node: NodeId(fields.next("n")?.parsed()?),
+            node: NodeId(parts.parsed()?),
         },
         "X" => EventKind::NodeLost {
-            node: NodeId(fields.next("n")?.parsed()?),
+            node: NodeId(parts.parsed()?),
         },
         other => return Err(unexpected(other)),
     };
     Ok(Event { cursor, kind })
 }
 
-/// The fields of an event, in the order in which the scripts write them.
-struct Fields(List);
+/// The parts of the head of an event, in their order.
+struct Parts<'a>(std::str::Split<'a, char>);
 
-impl Fields {
-    /// Returns the list from which the value of this field, the next one, can be read.
-    fn next(&mut self, name: &str) -> Result<&mut List, Error> {
-        let found = self.0.text()?;
-        if found == name {
-            Ok(&mut self.0)
-        } else {
-            Err(unexpected(&found))
-        }
+impl<'a> Parts<'a> {
+    fn next(&mut self) -> Result<&'a str, Error> {
+        self.0.next().ok_or_else(short)
+    }
+
+    fn parsed<T: FromStr>(&mut self) -> Result<T, Error> {
+        let text = self.next()?;
+        text.parse().map_err(|_| unexpected(text))
     }
 }

@@ -194,7 +194,7 @@ async fn fault(random: &mut Random, server: &mut Server, nodes: &[Node]) {
         2 => Network::Slow(Duration::from_millis(random.below(300))),
         3 => Network::Cut,
         4 => {
-            server.command(&["SCRIPT", "FLUSH"]);
+            server.command(&["FUNCTION", "FLUSH"]);
             return;
         }
         5 => {

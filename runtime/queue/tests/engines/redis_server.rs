@@ -61,7 +61,7 @@ async fn forgotten_scripts_are_loaded_again() {
         return;
     };
     bench.submit([job("a")]).await;
-    command(&bench, &["SCRIPT", "FLUSH"]);
+    command(&bench, &["FUNCTION", "FLUSH"]);
     let node = bench.join(8).await;
     assert_eq!(bench.names(node, 8).await, ["a"]);
 }

@@ -138,9 +138,10 @@ impl Server {
         }
         text.push_str("*1\r\n$4\r\nQUIT\r\n");
         stream.write_all(text.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        // What is compressed is no text.
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -2,8 +2,56 @@
 
 local wake_gate
 
+-- Quotas that are known, what is held of gates and who waits there, and the gates of which that has changed.
+local quotas, held, waiters, changed_held
+
+begins[#begins + 1] = function()
+  quotas, held, waiters, changed_held = {}, {}, {}, {}
+end
+
+ends[#ends + 1] = function()
+  local stored, removed = {}, {}
+  for gate in pairs(changed_held) do
+    if held[gate] == 0 and waiters[gate] == '' then
+      removed[#removed + 1] = gate
+    else
+      stored[#stored + 1] = gate
+      stored[#stored + 1] = waiters[gate] == '' and text(held[gate]) or (text(held[gate]) .. ' ' .. waiters[gate])
+    end
+  end
+  call_with_all('HSET', key('held'), stored)
+  call_with_all('HDEL', key('held'), removed)
+end
+
+local function held_of(gate)
+  local units = held[gate]
+  if not units then
+    local stored = call('HGET', key('held'), gate)
+    local parts = stored and split(stored, ' ')
+    units = parts and tonumber(parts[1]) or 0
+    held[gate], waiters[gate] = units, parts and parts[2] or ''
+  end
+  return units
+end
+
+local function hold(gate, units)
+  held[gate] = held_of(gate) + units
+  changed_held[gate] = true
+end
+
+-- The only lane that waits at a host; * if several do, or one that is among those of its point; '' if none does.
+local function waiter_of(gate)
+  held_of(gate)
+  return waiters[gate]
+end
+
+local function set_waiter(gate, waiter)
+  held_of(gate)
+  waiters[gate] = waiter
+  changed_held[gate] = true
+end
+
 -- The quota of a limit, a resource or a rate key: {kind, ..}.
-local quotas = {}
 local function quota(gate)
   local known = quotas[gate]
   if known == nil then
@@ -66,18 +114,17 @@ local function take_token(gate)
 end
 
 local function is_rate(gate)
-  local letter = string.sub(gate, 1, 1)
+  local letter = sub(gate, 1, 1)
   return letter == 'k' or (letter == 'l' and quota(gate)[1] == 'rate')
 end
 
 -- The units of a gate that nobody holds.
 local function free_units(gate)
-  local letter = string.sub(gate, 1, 1)
-  local held = tonumber(call('HGET', key('held'), gate) or '0')
+  local letter = sub(gate, 1, 1)
   if letter == 'h' or letter == 'g' then
-    return 1 - held
+    return 1 - held_of(gate)
   end
-  return quota(gate)[2] - held
+  return quota(gate)[2] - held_of(gate)
 end
 
 local function is_served(class)
@@ -98,7 +145,7 @@ local function kept_units(gate, lane)
     return 0
   end
   local due, arrival, holder, units, class = unpack(split(stored, LIST))
-  if holder == lane.id or not is_before(tonumber(due), arrival, lane.d, string.sub(lane.m, 1, 12)) then
+  if holder == lane.id or not is_before(tonumber(due), arrival, lane.d, sub(lane.m, 1, 12)) then
     return 0
   end
   -- Nobody can start the job for which it is kept.
@@ -109,7 +156,7 @@ local function kept_units(gate, lane)
 end
 
 local function is_free(gate, units, lane)
-  local letter = string.sub(gate, 1, 1)
+  local letter = sub(gate, 1, 1)
   if letter == 'a' then
     return meta.running == 0
   end
@@ -123,7 +170,7 @@ end
 
 -- Takes units of a gate, and returns the identities among them.
 local function take(gate, units)
-  local letter = string.sub(gate, 1, 1)
+  local letter = sub(gate, 1, 1)
   if letter == 'a' then
     set('alone', 1)
     return nil
@@ -132,7 +179,7 @@ local function take(gate, units)
     take_token(gate)
     return nil
   end
-  call('HINCRBY', key('held'), gate, units)
+  hold(gate, units)
   if letter ~= 'u' or quota(gate)[1] ~= 'named' then
     return nil
   end
@@ -146,7 +193,7 @@ end
 
 -- Gives units of a gate back, and wakes who waits for them.
 local function give_back(gate, units)
-  local letter = string.sub(gate, 1, 1)
+  local letter = sub(gate, 1, 1)
   if letter == 'a' then
     set('alone', 0)
     is_all_changed = true
@@ -155,9 +202,7 @@ local function give_back(gate, units)
   if is_rate(gate) then
     return
   end
-  if call('HINCRBY', key('held'), gate, -units) == 0 then
-    call('HDEL', key('held'), gate)
-  end
+  hold(gate, -units)
   wake_gate(gate)
 end
 

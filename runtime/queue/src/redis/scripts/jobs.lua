@@ -1,65 +1,57 @@
 -- Jobs: how they enter the queue, leave it, and end.
 
-local function job_of(name)
-  return key('j:' .. name)
-end
-
-local function fields(name, ...)
-  return unpack(call('HMGET', job_of(name), ...))
-end
-
 -- Notes that a job waits for a node, from a moment on. While no living node can do it, it fails after some time.
 local function await_node(name, class, patience, moment)
   call('SADD', key('ux:' .. class), name)
   if not is_served(class) then
     local since = tonumber(call('HGET', key('un'), class))
-    timer(max(moment, since) + tonumber(patience), 'v' .. name)
+    timer(max(moment, since) + patience, 'v' .. name)
   end
 end
 
 local function await_no_node(name, class)
   call('SREM', key('ux:' .. class), name)
-  call('ZREM', TIMERS, 'v' .. name)
+  call('ZREM', key('timers'), 'v' .. name)
 end
 
 -- Puts a job into its lane, in the turn that it has, at a moment that may have passed.
-local function queue(name, moment)
-  local id, due, arrival, patience = fields(name, 'l', 'u', 'k', 'ua')
-  call('HSET', job_of(name), 's', 'q')
-  call('ZADD', key('q:' .. id), due, arrival .. name)
-  local lane = lane_of(id)
-  if lane.z == '' or is_before(tonumber(due), arrival, lane.d, string.sub(lane.m, 1, 12)) then
-    reposition(lane)
+local function queue(name, job, moment)
+  job.s = 'q'
+  touch(name, job)
+  local lane, member = lane_of(job.l), job.k .. name
+  add_turn(lane, job.u, member)
+  if lane.z == '' or is_before(job.u, job.k, lane.d, sub(lane.m, 1, 12)) then
+    reposition(lane, member, job.u)
   end
-  if patience then
-    await_node(name, lane.c, patience, moment)
+  if job.ua then
+    await_node(name, lane.c, job.ua, moment)
   end
 end
 
 -- Lets a job wait for its turn, or for the moment before which it must not start.
-local function wait_until(name, moment)
+local function wait_until(name, job, moment)
   if moment > now then
-    call('HSET', job_of(name), 's', 'd')
+    job.s = 'd'
+    touch(name, job)
     timer(moment, 'j' .. name)
   else
-    queue(name, now)
+    queue(name, job, now)
   end
 end
 
 -- Gives a job whose needs are met its place in the order of the queue.
-local function enter(name, span, not_before)
+local function enter(name, job)
   set('seq', meta.seq + 1)
-  call('HSET', job_of(name), 'u', text(now + span), 'k', string.format('%012.0f', meta.seq))
-  wait_until(name, not_before)
+  job.u, job.k = now + job.sp, format('%012.0f', meta.seq)
+  wait_until(name, job, job.nb or 0)
 end
 
 -- Frees what a running job holds.
-local function release(name)
-  local id, node, identities = fields(name, 'l', 'n', 'i')
-  call('SREM', key('c:' .. node), name)
+local function release(name, job)
+  note_node_job(job.n, name, false)
   set('running', meta.running - 1)
-  give_back_identities(identities)
-  for _, claim in ipairs(claims_of(lane_of(id))) do
+  give_back_identities(job.i)
+  for _, claim in ipairs(claims_of(lane_of(job.l))) do
     give_back(claim[1], claim[2])
   end
   if meta.running == 0 then
@@ -68,84 +60,95 @@ local function release(name)
 end
 
 -- Takes a queued job out of its lane.
-local function unqueue(name)
-  local id, arrival, patience = fields(name, 'l', 'k', 'ua')
-  call('ZREM', key('q:' .. id), arrival .. name)
-  local lane = lane_of(id)
-  if patience then
+local function unqueue(name, job)
+  local lane = lane_of(job.l)
+  remove_turn(lane, job.k .. name)
+  if job.ua then
     await_no_node(name, lane.c)
   end
-  if string.sub(lane.m, 1, 12) == arrival then
+  if sub(lane.m, 1, 12) == job.k then
     reposition(lane)
   end
 end
 
 -- Returns the jobs that a job needs, in the order in which it names them first.
-local function needs_of(name)
-  return split(fields(name, 'nd') or '', LIST)
+local function needs_of(job)
+  return split(job.nd or '', LIST)
 end
 
 local function state_of(name)
-  local state, status = fields(name, 's', 'st')
-  if not state then
+  local job = job_of(name)
+  if not job then
     return ''
-  elseif state == 'e' then
-    return status
-  elseif state == 'r' then
+  elseif job.s == 'e' then
+    return job.st
+  elseif job.s == 'r' then
     return 'running'
   end
   return 'waiting'
+end
+
+-- Returns what is kept of a job that has ended.
+local function record_of_end(job, status, place)
+  local kept = { s = 'e', st = status, ev = place, a = job.a, t = job.t, x = job.x }
+  if status ~= 'succeeded' then
+    -- It may be asked for again.
+    local lane = lane_of(job.l)
+    kept.sp, kept.cl, kept.nd, kept.ua, kept.g, kept.C, kept.G = job.sp, job.cl, job.nd, job.ua, job.g, lane.c, lane.g
+    if job.g then
+      kept.R = call('HGET', key('quota'), job.g)
+    end
+  end
+  return kept
 end
 
 -- Ends a job that holds nothing any more, and those that need it as far as that decides.
 local function finish_job(name, status, result)
   local ending = { { name, status, result } }
   while #ending > 0 do
+    bound_records()
     local name, status, result = unpack(table.remove(ending))
-    local state, id, attempts, gate = fields(name, 's', 'l', 'a', 'g')
-    if state and state ~= 'e' then
-      if state == 'q' then
-        unqueue(name)
-      elseif state == 'd' then
-        call('ZREM', TIMERS, 'j' .. name)
-      elseif state == 'n' then
+    local job = job_of(name)
+    if job and job.s ~= 'e' then
+      if job.s == 'q' then
+        unqueue(name, job)
+      elseif job.s == 'd' then
+        call('ZREM', key('timers'), 'j' .. name)
+      elseif job.s == 'n' then
         -- Another job may have its name before they end.
-        for _, need in ipairs(needs_of(name)) do
+        for _, need in ipairs(needs_of(job)) do
           call('ZREM', key('dep:' .. need), name)
         end
       end
-      local lane = lane_of(id)
-      leave_lane(id)
-      set('open', meta.open - 1)
-      local at = event('t', 'E', 'j', name, 's', status, 'a', attempts or '0', 'r', result)
-      call('HDEL', job_of(name), 'nb', 'w', 'u', 'k', 'n', 'f', 'i', 'c', 'l')
-      call('HSET', job_of(name), 's', 'e', 'st', status, 'ev', at)
+      local place = single_event(result, 'E', name, status, text(job.a or 0))
+      touch(name, record_of_end(job, status, place))
       if status == 'succeeded' then
-        call('HDEL', job_of(name), 'p', 'sp', 'cl', 'nd', 'ua', 'g')
-      else
-        -- It may be asked for again.
-        call('HSET', job_of(name), 'C', lane.c, 'G', lane.g)
-        if gate then
-          call('HSET', job_of(name), 'R', call('HGET', key('quota'), gate))
-        end
+        payloads[name] = ''
       end
-      expiry(now + meta.retention, 'e' .. name)
-      if gate and call('HINCRBY', key('users'), gate, -1) == 0 then
-        call('HDEL', key('users'), gate)
+      leave_lane(job.l)
+      set('open', meta.open - 1)
+      new_ends[#new_ends + 1] = text(now + meta.retention) .. PART .. place .. PART .. name
+      if job.g and call('HINCRBY', key('users'), job.g, -1) == 0 then
+        call('HDEL', key('users'), job.g)
         -- Its tokens still count until the bucket is full.
-        expiry(max(bucket_when(gate, quota(gate)[5]), now + 1), 'b' .. gate)
+        expiry(max(bucket_when(job.g, quota(job.g)[5]), now + 1), 'b' .. job.g)
       end
-      local dependents = call('ZRANGE', key('dep:' .. name), 0, -1)
-      if #dependents > 0 then
+      if job.dp then
+        local dependents = call('ZRANGE', key('dep:' .. name), 0, -1)
         call('DEL', key('dep:' .. name))
-      end
-      for _, dependent in ipairs(dependents) do
-        if status ~= 'succeeded' then
-          ending[#ending + 1] = { dependent, 'skipped', '' }
-        else
-          local state, span, not_before = fields(dependent, 's', 'sp', 'nb')
-          if state == 'n' and call('HINCRBY', job_of(dependent), 'w', -1) == 0 then
-            enter(dependent, tonumber(span), tonumber(not_before or '0'))
+        for _, dependent in ipairs(dependents) do
+          if status ~= 'succeeded' then
+            ending[#ending + 1] = { dependent, 'skipped', '' }
+          else
+            bound_records()
+            local waiting = job_of(dependent)
+            if waiting and waiting.s == 'n' then
+              waiting.w = waiting.w - 1
+              touch(dependent, waiting)
+              if waiting.w == 0 then
+                enter(dependent, waiting)
+              end
+            end
           end
         end
       end
@@ -154,32 +157,35 @@ local function finish_job(name, status, result)
 end
 
 -- Ends the attempt of a running job, which waits for another one in its old turn. A cancelled job ends.
-local function try_again(name, delay)
-  release(name)
-  local cancelled = fields(name, 'c')
-  if cancelled then
+local function try_again(name, job, delay)
+  release(name, job)
+  if job.c then
     finish_job(name, 'cancelled', '')
   else
-    call('HDEL', job_of(name), 'f', 'n', 'i')
-    wait_until(name, now + delay)
+    job.f, job.n, job.i = nil, nil, nil
+    wait_until(name, job, now + delay)
   end
 end
 
 local function not_begun(name)
-  call('HINCRBY', job_of(name), 'a', -1)
-  event('t', 'B', 'j', name)
-  try_again(name, 0)
+  local job = job_of(name)
+  job.a = job.a - 1
+  touch(name, job)
+  event('', 'B', name)
+  try_again(name, job, 0)
 end
 
 -- Takes a job back from a node that was lost.
 local function lose_attempt(name, node)
-  local losses = call('HINCRBY', job_of(name), 'o', 1)
-  local limit, cancelled = fields(name, 'cl', 'c')
-  event('t', 'L', 'j', name, 'n', node)
-  if losses >= tonumber(limit) and not cancelled then
-    release(name)
+  bound_records()
+  local job = job_of(name)
+  job.o = (job.o or 0) + 1
+  touch(name, job)
+  event('', 'L', name, node)
+  if job.o >= job.cl and not job.c then
+    release(name, job)
     finish_job(name, 'crashed', '')
   else
-    try_again(name, 0)
+    try_again(name, job, 0)
   end
 end

@@ -1,14 +1,14 @@
 -- Nodes: their sessions, and what they claim.
 
-local function members(name)
-  local list = call('SMEMBERS', name)
+local function sorted_jobs_of(node)
+  local list = jobs_of(node)
   -- The order decides the order of events, which must not be that of a hash table.
   table.sort(list)
   return list
 end
 
 local function session_timer(node)
-  return 's' .. string.format('%012.0f', tonumber(node))
+  return 's' .. format('%012.0f', tonumber(node))
 end
 
 local function session(node)
@@ -22,11 +22,11 @@ end
 -- A class is a task, labels and a number of slots. This tells whether a node can do its jobs.
 local function can_do(class, slots, tasks, labels)
   local task, wanted, needed = unpack(split(class, PART))
-  if tonumber(needed) > slots or not (tasks == '*' or string.find(tasks, LIST .. task .. LIST, 1, true)) then
+  if tonumber(needed) > slots or not (tasks == '*' or find(tasks, LIST .. task .. LIST, 1, true)) then
     return false
   end
   for _, label in ipairs(split(wanted, '\28')) do
-    if not string.find(labels, LIST .. label .. LIST, 1, true) then
+    if not find(labels, LIST .. label .. LIST, 1, true) then
       return false
     end
   end
@@ -41,7 +41,7 @@ local function serve(node, class)
   if call('HINCRBY', key('cn'), class, 1) == 1 then
     call('HDEL', key('un'), class)
     for _, name in ipairs(call('SMEMBERS', key('ux:' .. class))) do
-      call('ZREM', TIMERS, 'v' .. name)
+      call('ZREM', key('timers'), 'v' .. name)
     end
   end
 end
@@ -50,12 +50,23 @@ end
 local function unserve(class)
   call('HSET', key('un'), class, text(now))
   for _, name in ipairs(call('SMEMBERS', key('ux:' .. class))) do
-    timer(now + tonumber(fields(name, 'ua')), 'v' .. name)
+    timer(now + job_of(name).ua, 'v' .. name)
   end
+end
+
+-- The classes that this step knows to be open.
+local opened
+
+begins[#begins + 1] = function()
+  opened = {}
 end
 
 -- Finds the nodes that can do the jobs of a new class.
 local function open_class(class)
+  if opened[class] then
+    return
+  end
+  opened[class] = true
   if call('SADD', key('classes'), class) == 1 then
     for _, node in ipairs(call('SMEMBERS', key('nodes'))) do
       local slots, tasks, labels = unpack(call('HMGET', key('n:' .. node), 'slots', 'tasks', 'labels'))
@@ -73,7 +84,7 @@ end
 local function remove_node(node)
   unset_idle(node)
   call('SREM', key('nodes'), node)
-  call('ZREM', TIMERS, session_timer(node))
+  call('ZREM', key('timers'), session_timer(node))
   for _, class in ipairs(call('SMEMBERS', key('nc:' .. node))) do
     if call('HINCRBY', key('cn'), class, -1) == 0 then
       unserve(class)
@@ -82,7 +93,7 @@ local function remove_node(node)
       call('HDEL', key('resv'), class)
     end
   end
-  local held = members(key('c:' .. node))
+  local held = sorted_jobs_of(node)
   call('DEL', key('n:' .. node), key('nc:' .. node), key('c:' .. node))
   return held
 end
@@ -92,7 +103,7 @@ local function lose_node(node)
     return
   end
   local held = remove_node(node)
-  event('t', 'X', 'n', node)
+  event('', 'X', node)
   for _, name in ipairs(held) do
     lose_attempt(name, node)
   end
@@ -100,7 +111,7 @@ end
 
 -- Does what is due at a moment.
 local function act(what, moment)
-  local letter, rest = string.sub(what, 1, 1), string.sub(what, 2)
+  local letter, rest = sub(what, 1, 1), sub(what, 2)
   if letter == 'g' then
     wake_gate(rest)
   elseif letter == 'd' then
@@ -111,35 +122,61 @@ local function act(what, moment)
       end
     end
   elseif letter == 'j' then
-    queue(rest, moment)
+    queue(rest, job_of(rest), moment)
   elseif letter == 's' then
     lose_node(text(tonumber(rest)))
   elseif letter == 'v' then
-    call('HSET', job_of(rest), 'x', '1')
-    event('t', 'V', 'j', rest)
+    local job = job_of(rest)
+    job.x = true
+    touch(rest, job)
+    event('', 'V', rest)
     finish_job(rest, 'failed', '')
   end
 end
 
--- Forgets what nobody asks for any more.
-local function forget(what)
-  local letter, rest = string.sub(what, 1, 1), string.sub(what, 2)
-  if letter == 'e' then
-    call('DEL', job_of(rest))
-    call('ZREM', NAMES, rest)
-    local bound = floor((now - meta.retention) / 1000)
-    if bound > 0 and call('XTRIM', key('events'), 'MINID', text(bound)) > 0 then
-      set('dropped', bound)
-    end
-  elseif call('HEXISTS', key('users'), rest) == 0 then
-    local when = bucket_when(rest, quota(rest)[5])
+-- Forgets the rate of a key that no job uses, once its bucket is full.
+local function forget_rate(gate, what)
+  if call('HEXISTS', key('users'), gate) == 0 then
+    local when = bucket_when(gate, quota(gate)[5])
     if when <= now then
-      call('HDEL', key('buckets'), rest)
-      call('HDEL', key('quota'), rest)
-      quotas[rest] = nil
+      call('HDEL', key('buckets'), gate)
+      call('HDEL', key('quota'), gate)
+      quotas[gate] = nil
     else
       expiry(when, what)
     end
+  end
+end
+
+-- Forgets jobs whose ends are old, in the order in which they ended. One that waits again or has ended again stays.
+local function forget_ends()
+  local ended, count = key('ended'), 1
+  while true do
+    local entries, forgotten = call('LRANGE', ended, 0, count - 1), 0
+    for _, entry in ipairs(entries) do
+      local moment, place, name = unpack(split(entry, PART))
+      if tonumber(moment) > now then
+        break
+      end
+      forgotten = forgotten + 1
+      local job = job_of(name)
+      if job and job.ev == place then
+        forget_job(name)
+        call('ZREM', key('names'), name)
+      end
+    end
+    if forgotten > 0 then
+      call('LPOP', ended, forgotten)
+      local bound = floor((now - meta.retention) / 1000)
+      if bound > 0 and call('XTRIM', key('events'), 'MINID', text(bound)) > 0 then
+        set('dropped', bound)
+      end
+    end
+    if forgotten < count then
+      return
+    end
+    bound_records()
+    count = 100
   end
 end
 
@@ -147,12 +184,12 @@ end
 local function advance()
   set('now', now)
   while true do
-    local due = call('ZRANGEBYSCORE', TIMERS, '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, 100)
+    local due = call('ZRANGEBYSCORE', key('timers'), '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, 100)
     if #due == 0 then
       break
     end
     for at = 1, #due, 2 do
-      call('ZREM', TIMERS, due[at])
+      call('ZREM', key('timers'), due[at])
       is_due_timer_set = false
       act(due[at], tonumber(due[at + 1]))
       if is_due_timer_set then
@@ -160,33 +197,18 @@ local function advance()
       end
     end
   end
-  while true do
-    local due = call('ZRANGEBYSCORE', EXPIRIES, '-inf', text(now), 'LIMIT', 0, 100)
-    if #due == 0 then
-      return
-    end
-    call('ZREM', EXPIRIES, unpack(due))
-    for _, what in ipairs(due) do
-      forget(what)
-    end
+  for _, what in ipairs(call('ZRANGEBYSCORE', key('expiries'), '-inf', text(now))) do
+    call('ZREM', key('expiries'), what)
+    forget_rate(sub(what, 2), what)
   end
-end
-
--- The first ready lane of a class: due time, arrival and lane; false if there is none.
-local function head_of(class)
-  local head = heads[class]
-  if head == nil then
-    local first = call('ZRANGE', key('ready:' .. class), 0, 0, 'WITHSCORES')
-    head = #first > 0 and { tonumber(first[2]), string.sub(first[1], 1, 12), string.sub(first[1], 13) } or false
-    heads[class] = head
-  end
-  return head
+  forget_ends()
 end
 
 -- Starts the first job of a lane, which lacks nothing.
 local function start(lane, node)
-  local member = call('ZPOPMIN', key('q:' .. lane.id))[1]
-  local name = string.sub(member, 13)
+  local name = sub(take_turn(lane), 13)
+  local payload = payload_of(name)
+  local job = job_of(name)
   local identities = {}
   for _, claim in ipairs(claims_of(lane)) do
     local taken = take(claim[1], claim[2])
@@ -197,26 +219,26 @@ local function start(lane, node)
   local joined = table.concat(identities, LIST)
   set('fence', meta.fence + 1)
   set('running', meta.running + 1)
-  local fence = text(meta.epoch) .. '-' .. text(meta.fence)
-  local attempt = call('HINCRBY', job_of(name), 'a', 1)
-  call('HSET', job_of(name), 's', 'r', 'n', node, 'f', fence)
-  if joined ~= '' then
-    call('HSET', job_of(name), 'i', joined)
-  end
-  call('SADD', key('c:' .. node), name)
-  event('t', 'S', 'j', name, 'n', node, 'a', text(attempt))
+  local attempt = (job.a or 0) + 1
+  job.s, job.n, job.a = 'r', node, attempt
+  job.f = text(meta.epoch) .. '-' .. text(meta.fence)
+  job.i = joined ~= '' and joined or nil
+  touch(name, job)
+  note_node_job(node, name, true)
+  event('', 'S', name, node, attempt)
   reposition_started(lane)
-  local payload, patience = fields(name, 'p', 'ua')
-  if patience then
+  if job.ua then
     await_no_node(name, lane.c)
   end
-  return { name, fence, text(attempt), lane.c, lane.g, joined, payload or '' }
+  return { name, job.f, text(attempt), lane.c, lane.g, joined, payload }
 end
 
 local function claim(node, slots, most, bytes)
   local total = tonumber(call('HGET', key('n:' .. node), 'slots'))
   local free = min(slots, total)
   local claimed = {}
+  -- One more than can start, since the next one is looked at as well.
+  read_ahead = max(min(most, free), 1) + 1
   if meta.alone == 1 or meta.paused == 1 then
     return claimed, free
   end
@@ -243,7 +265,7 @@ local function claim(node, slots, most, bytes)
       local holder = lane_of(text(meta.ql))
       if not is_served(holder.c) then
         set('qd', 0)
-      elseif is_before(meta.qd, string.format('%012.0f', meta.qs), first[1], first[2]) then
+      elseif is_before(meta.qd, format('%012.0f', meta.qs), first[1], first[2]) then
         break -- A due job that must be alone waits until all is quiet.
       end
     end
@@ -251,7 +273,7 @@ local function claim(node, slots, most, bytes)
     local is_due = lane.d <= now
     if gate == 'a:' and is_due then
       set('qd', lane.d)
-      set('qs', tonumber(string.sub(lane.m, 1, 12)))
+      set('qs', tonumber(sub(lane.m, 1, 12)))
       set('ql', tonumber(lane.id))
       break
     elseif gate then

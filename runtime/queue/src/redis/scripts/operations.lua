@@ -3,10 +3,11 @@
 local operations = {}
 -- The node that claims in this step.
 local asking
-local argument = 2
+-- The arguments of the call, and how many of them were read.
+local arguments, argument
 local function next_argument()
   argument = argument + 1
-  return ARGV[argument]
+  return arguments[argument]
 end
 local function next_number()
   return tonumber(next_argument())
@@ -58,7 +59,7 @@ function operations.declare()
     list[at] = { gate, new, identities }
     local old = quota(gate)
     local kind = split(new, ' ')[1]
-    if old and (old[1] ~= kind or (string.sub(gate, 1, 1) == 'u' and call('HGET', key('quota'), gate) ~= new)) then
+    if old and (old[1] ~= kind or (sub(gate, 1, 1) == 'u' and call('HGET', key('quota'), gate) ~= new)) then
       return { 'conflict', text(at) }
     end
     if old and identities ~= '' and call('HGET', key('quota'), 'names:' .. gate) ~= identities then
@@ -105,12 +106,16 @@ end
 
 -- Lets a job wait for its needs, or gives it its place if all of them have succeeded. It is skipped if one did not.
 local function meet_needs(name)
-  local span, not_before = fields(name, 'sp', 'nb')
-  call('HSET', job_of(name), 's', 'n')
+  local job = job_of(name)
+  job.s = 'n'
+  touch(name, job)
   local missing, has_failed = 0, false
-  for _, need in ipairs(needs_of(name)) do
+  for _, need in ipairs(needs_of(job)) do
     local state = state_of(need)
     if state == 'waiting' or state == 'running' then
+      local needed = job_of(need)
+      needed.dp = true
+      touch(need, needed)
       set('dep', meta.dep + 1)
       call('ZADD', key('dep:' .. need), text(meta.dep), name)
       missing = missing + 1
@@ -118,13 +123,11 @@ local function meet_needs(name)
       has_failed = true
     end
   end
-  if missing > 0 then
-    call('HSET', job_of(name), 'w', text(missing))
-  end
+  job.w = missing
   if has_failed then
     finish_job(name, 'skipped', '')
   elseif missing == 0 then
-    enter(name, tonumber(span), tonumber(not_before or '0'))
+    enter(name, job)
   end
 end
 
@@ -138,7 +141,7 @@ local function submit(name, class, claims, span, delay, crash_limit, patience, n
   end
   for _, entry in ipairs(split(claims, LIST)) do
     local claimed, units = unpack(split(entry, PART))
-    local letter, what = string.sub(claimed, 1, 1), string.sub(claimed, 3)
+    local letter, what = sub(claimed, 1, 1), sub(claimed, 3)
     if letter == 'l' and not quota(claimed) then
       return { 'limit', what }
     elseif letter == 'u' then
@@ -151,36 +154,28 @@ local function submit(name, class, claims, span, delay, crash_limit, patience, n
     end
   end
   for _, need in ipairs(split(needs, LIST)) do
-    if call('EXISTS', job_of(need)) == 0 then
+    if not job_of(need) then
       return { 'need', need }
     end
   end
   if gate ~= '' and not use_rate(gate, rate) then
-    return { 'rate', string.sub(gate, 3) }
+    return { 'rate', sub(gate, 3) }
   end
   open_class(class)
-  local fields = { 'l', lane_for(class, claims), 'cl', crash_limit, 'sp', text(span) }
-  local function add(field, value)
-    fields[#fields + 1] = field
-    fields[#fields + 1] = value
-  end
-  if delay > 0 then
-    add('nb', text(now + delay))
-  end
-  if gate ~= '' then
-    add('g', gate)
-  end
-  if patience ~= '' then
-    add('ua', patience)
-  end
-  if needs ~= '' then
-    add('nd', needs)
-  end
+  records[name] = {
+    l = lane_for(class, claims),
+    cl = crash_limit,
+    sp = span,
+    nb = delay > 0 and now + delay or nil,
+    g = gate ~= '' and gate or nil,
+    ua = patience,
+    nd = needs ~= '' and needs or nil,
+  }
   if payload ~= '' then
-    add('p', payload)
+    payloads[name] = payload
   end
-  call('HSET', job_of(name), unpack(fields))
-  call('ZADD', NAMES, 0, name)
+  new_names[#new_names + 1] = '0'
+  new_names[#new_names + 1] = name
   set('open', meta.open + 1)
   meet_needs(name)
   return { 'ok' }
@@ -190,7 +185,7 @@ function operations.submit()
   local answers = {}
   for at = 1, next_number() do
     local name, class, claims = next_argument(), next_argument(), next_argument()
-    local span, delay, crash_limit, patience = next_number(), next_number(), next_argument(), next_argument()
+    local span, delay, crash_limit, patience = next_number(), next_number(), next_number(), next_number()
     local needs, gate, rate, payload = next_argument(), next_argument(), next_argument(), next_argument()
     answers[at] = submit(name, class, claims, span, delay, crash_limit, patience, needs, gate, rate, payload)
   end
@@ -205,7 +200,7 @@ function operations.join()
   call('SADD', key('nodes'), node)
   call('HSET', key('n:' .. node), 'name', name, 'slots', slots, 'tasks', tasks, 'labels', labels)
   session(node)
-  event('t', 'J', 'n', node, 'm', name)
+  event('', 'J', node, name)
   for _, class in ipairs(call('SMEMBERS', key('classes'))) do
     if can_do(class, tonumber(slots), tasks, labels) then
       serve(node, class)
@@ -216,7 +211,7 @@ end
 
 -- Returns when a node has to ask again, and makes it the one that watches the time; nothing if another idle one does.
 local function next_time(node)
-  local first = tonumber(call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')[2])
+  local first = tonumber(call('ZRANGE', key('timers'), 0, 0, 'WITHSCORES')[2])
   if not first then
     return ''
   end
@@ -266,11 +261,11 @@ function operations.renew()
     listed[name] = next_argument()
   end
   local cancelled, given = {}, {}
-  for _, name in ipairs(members(key('c:' .. node))) do
-    local fence, is_cancelled = fields(name, 'f', 'c')
-    if listed[name] ~= fence then
+  for _, name in ipairs(sorted_jobs_of(node)) do
+    local job = job_of(name)
+    if listed[name] ~= job.f then
       given[#given + 1] = name
-    elseif is_cancelled then
+    elseif job.c then
       cancelled[#cancelled + 1] = name
     end
   end
@@ -286,23 +281,24 @@ function operations.finish()
   for at = 1, next_number() do
     local name, fence, how, detail, result =
       next_argument(), next_argument(), next_argument(), next_argument(), next_argument()
-    local current, told, cancelled = fields(name, 'f', 't', 'c')
-    if current == fence then
-      call('HSET', job_of(name), 't', fence)
+    local job = job_of(name)
+    if job and job.f == fence then
+      job.t = fence
+      touch(name, job)
       if how == 'over' then
-        release(name)
+        release(name, job)
         finish_job(name, detail, result)
       elseif how == 'again' then
-        if not cancelled then
-          event('t', 'R', 'j', name, 'd', detail)
+        if not job.c then
+          event('', 'R', name, detail)
         end
-        try_again(name, tonumber(detail))
+        try_again(name, job, tonumber(detail))
       else
         not_begun(name)
       end
       answers[at] = 'committed'
     else
-      answers[at] = told == fence and 'committed' or 'stale'
+      answers[at] = job and job.t == fence and 'committed' or 'stale'
     end
   end
   return answers
@@ -312,8 +308,9 @@ end
 function operations.progress()
   for _ = 1, next_number() do
     local name, fence, message = next_argument(), next_argument(), next_argument()
-    if fields(name, 'f') == fence then
-      event('t', 'P', 'j', name, 'm', message)
+    local job = job_of(name)
+    if job and job.f == fence then
+      event(message, 'P', name)
     end
   end
   return {}
@@ -329,7 +326,9 @@ function operations.cancel()
       finish_job(name, 'cancelled', '')
       answers[at] = 'ended'
     elseif state == 'running' then
-      call('HSET', job_of(name), 'c', '1')
+      local job = job_of(name)
+      job.c = true
+      touch(name, job)
       answers[at] = 'asked'
     else
       answers[at] = state
@@ -343,7 +342,7 @@ function operations.leave()
   local node = next_argument()
   if is_alive(node) then
     local held = remove_node(node)
-    event('t', 'Q', 'n', node)
+    event('', 'Q', node)
     for _, name in ipairs(held) do
       not_begun(name)
     end
@@ -357,14 +356,16 @@ function operations.events()
   if (millis ~= '0' or number ~= '0') and tonumber(millis) < meta.dropped then
     return { 'expired' }
   end
-  local after, list, seen, count = millis .. '-' .. number, {}, 0, 16
-  while #list < most and seen < bytes do
-    local events = call('XRANGE', key('events'), '(' .. after, '+', 'COUNT', min(count, most - #list))
-    for _, entry in ipairs(events) do
+  write_events()
+  local after, list, total, seen, count = millis .. '-' .. number, {}, 0, 0, 16
+  while total < most and seen < bytes do
+    local entries = call('XRANGE', key('events'), '(' .. after, '+', 'COUNT', min(count, most - total))
+    for _, entry in ipairs(entries) do
       list[#list + 1] = entry
-      seen = seen + #entry[2][#entry[2]]
+      total = total + #entry[2] / 2
+      seen = seen + #entry[2][2]
     end
-    if #events < count then
+    if #entries < count then
       break
     end
     after = list[#list][1]
@@ -376,6 +377,7 @@ end
 
 -- Returns the place of the latest event, or that of the last one that was dropped.
 function operations.latest()
+  write_events()
   local last = call('XREVRANGE', key('events'), '+', '-', 'COUNT', '1')
   return last[1] and last[1][1] or text(meta.dropped) .. '-0'
 end
@@ -396,7 +398,7 @@ end
 function operations.pause()
   if meta.paused == 0 then
     set('paused', 1)
-    event('t', 'Z')
+    event('', 'Z')
   end
   return {}
 end
@@ -405,7 +407,7 @@ function operations.resume()
   if meta.paused == 1 then
     set('paused', 0)
     is_all_changed = true
-    event('t', 'U')
+    event('', 'U')
   end
   return {}
 end
@@ -417,7 +419,7 @@ local function circular(jobs)
     missing[name], dependents[name] = 0, {}
   end
   for _, name in ipairs(jobs) do
-    for _, need in ipairs(needs_of(name)) do
+    for _, need in ipairs(needs_of(job_of(name))) do
       if missing[need] then
         missing[name] = missing[name] + 1
         table.insert(dependents[need], name)
@@ -450,8 +452,9 @@ local function requeue(name)
   end
   local ended, seen, rates, at = { name }, { [name] = true }, {}, 1
   while ended[at] do
-    local gate, rate = fields(ended[at], 'g', 'R')
-    for _, need in ipairs(needs_of(ended[at])) do
+    local job = job_of(ended[at])
+    local gate, rate = job.g, job.R
+    for _, need in ipairs(needs_of(job)) do
       local state = state_of(need)
       if state == '' then
         return { 'need', need }
@@ -466,7 +469,7 @@ local function requeue(name)
         rates[gate] = is_used and call('HGET', key('quota'), gate) or rate
       end
       if rates[gate] ~= rate then
-        return { 'rate', string.sub(gate, 3) }
+        return { 'rate', sub(gate, 3) }
       end
     end
     at = at + 1
@@ -479,15 +482,14 @@ local function requeue(name)
     return { 'full' }
   end
   for _, name in ipairs(ended) do
-    local class, claims, gate, rate = fields(name, 'C', 'G', 'g', 'R')
-    if gate then
-      use_rate(gate, rate)
+    local job = job_of(name)
+    if job.g then
+      use_rate(job.g, job.R)
     end
-    call('HDEL', job_of(name), 'st', 'ev', 'a', 'o', 'x', 'C', 'G', 'R')
-    call('HSET', job_of(name), 's', 'n', 'l', lane_for(class, claims))
-    call('ZREM', EXPIRIES, 'e' .. name)
+    local lane = lane_for(job.C, job.G)
+    touch(name, { s = 'n', l = lane, cl = job.cl, sp = job.sp, g = job.g, ua = job.ua, nd = job.nd, t = job.t })
     set('open', meta.open + 1)
-    event('t', 'A', 'j', name)
+    event('', 'A', name)
   end
   for _, name in ipairs(ended) do
     meet_needs(name)
@@ -510,10 +512,9 @@ function operations.purge()
     local name = next_argument()
     local state = state_of(name)
     if state ~= '' and state ~= 'waiting' and state ~= 'running' then
-      call('XDEL', key('events'), fields(name, 'ev'))
-      call('DEL', job_of(name))
-      call('ZREM', EXPIRIES, 'e' .. name)
-      call('ZREM', NAMES, name)
+      call('XDEL', key('events'), job_of(name).ev)
+      forget_job(name)
+      call('ZREM', key('names'), name)
       state = 'forgotten'
     end
     answers[at] = state
@@ -523,10 +524,11 @@ end
 
 -- Returns the nodes that have a session: number, name, slots, tasks, labels, jobs, microseconds since it was renewed.
 local function nodes()
+  write_node_jobs()
   local list = {}
   for at, node in ipairs(call('SMEMBERS', key('nodes'))) do
     local name, slots, tasks, labels = unpack(call('HMGET', key('n:' .. node), 'name', 'slots', 'tasks', 'labels'))
-    local deadline = tonumber(call('ZSCORE', TIMERS, session_timer(node)))
+    local deadline = tonumber(call('ZSCORE', key('timers'), session_timer(node)))
     local running = text(call('SCARD', key('c:' .. node)))
     list[at] = { node, name, slots, tasks, labels, running, text(meta.session - (deadline - now)) }
   end
@@ -542,7 +544,7 @@ end
 
 -- Returns jobs by name: from where, to where, how many at most.
 function operations.list()
-  local names = call('ZRANGEBYLEX', NAMES, next_argument(), next_argument(), 'LIMIT', 0, next_argument())
+  local names = call('ZRANGEBYLEX', key('names'), next_argument(), next_argument(), 'LIMIT', 0, next_argument())
   local list = {}
   for at, name in ipairs(names) do
     list[at] = { name, state_of(name) }
@@ -553,8 +555,8 @@ end
 -- Finds the running job that claims a gate.
 local function holder_of(gate)
   for _, node in ipairs(call('SMEMBERS', key('nodes'))) do
-    for _, name in ipairs(call('SMEMBERS', key('c:' .. node))) do
-      for _, claim in ipairs(claims_of(lane_of(fields(name, 'l')))) do
+    for _, name in ipairs(jobs_of(node)) do
+      for _, claim in ipairs(claims_of(lane_of(job_of(name).l))) do
         if claim[1] == gate then
           return name
         end
@@ -565,7 +567,7 @@ end
 
 -- The reason why a gate bars a job that waits; nil if it does not.
 local function bar(gate, units)
-  local letter, what = string.sub(gate, 1, 1), string.sub(gate, 3)
+  local letter, what = sub(gate, 1, 1), sub(gate, 3)
   if letter == 'a' then
     return meta.running > 0 and { 'quiet', text(meta.running) } or nil
   elseif is_rate(gate) then
@@ -588,20 +590,20 @@ end
 -- Returns where a job is: attempts, state, and for each state what is known.
 function operations.explain()
   local name = next_argument()
-  local state, attempts, status, at, node, cancelled, id, arrival, unservable =
-    fields(name, 's', 'a', 'st', 'ev', 'n', 'c', 'l', 'k', 'x')
-  if not state then
+  local job = job_of(name)
+  if not job then
     return { '' }
   end
-  attempts = attempts or '0'
+  local state, attempts = job.s, text(job.a or 0)
   if state == 'e' then
-    local found = call('XRANGE', key('events'), at, at)[1]
+    local found = call('XRANGE', key('events'), job.ev, job.ev)[1]
+    local unservable = job.x and '1' or '0'
     if not found then
-      return { attempts, 'ended', status, unservable or '0', 'dropped' }
+      return { attempts, 'ended', job.st, unservable, 'dropped' }
     end
-    return { attempts, 'ended', status, unservable or '0', 'kept', found[2][10] }
+    return { attempts, 'ended', job.st, unservable, 'kept', found[2][2] }
   elseif state == 'r' then
-    return { attempts, 'running', node, call('HGET', key('n:' .. node), 'name'), cancelled and '1' or '0' }
+    return { attempts, 'running', job.n, call('HGET', key('n:' .. job.n), 'name'), job.c and '1' or '0' }
   end
   local reasons, ahead = {}, ''
   local function add(reason)
@@ -612,7 +614,7 @@ function operations.explain()
   end
   if state == 'n' then
     local open = { 'needs' }
-    for _, need in ipairs(needs_of(name)) do
+    for _, need in ipairs(needs_of(job)) do
       local end_of_need = state_of(need)
       if end_of_need ~= 'succeeded' and end_of_need ~= '' then
         open[#open + 1] = need
@@ -620,14 +622,14 @@ function operations.explain()
     end
     add(open)
   elseif state == 'd' then
-    add({ 'delay', text(tonumber(call('ZSCORE', TIMERS, 'j' .. name)) - now) })
+    add({ 'delay', text(tonumber(call('ZSCORE', key('timers'), 'j' .. name)) - now) })
   end
-  local lane = lane_of(id)
+  local lane = lane_of(job.l)
   if not is_served(lane.c) then
     add({ 'nodes', lane.c, nodes() })
   end
   if state == 'q' then
-    ahead = text(call('ZRANK', key('q:' .. id), arrival .. name))
+    ahead = text(call('ZRANK', key('q:' .. job.l), job.k .. name))
     local claims = claims_of(lane)
     if now < meta.hold and #claims > 0 then
       add({ 'failover', text(meta.hold - now) })
@@ -661,7 +663,7 @@ local function wake_nodes()
       end
     end
   end
-  local first = tonumber(call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')[2])
+  local first = tonumber(call('ZRANGE', key('timers'), 0, 0, 'WITHSCORES')[2])
   local watcher = text(meta.watcher)
   if not first or watcher == asking then
     return
@@ -676,16 +678,29 @@ local function wake_nodes()
   end
 end
 
-if operation ~= 'open' then
-  if meta.v == 0 then
-    return { 'gone' }
+-- Does one step. The server calls it by two names, of which one is refused while it has no memory.
+local function step(keys, values)
+  if not call then
+    find_functions()
   end
+  base, arguments, argument, asking = keys[1], values, 2, nil
+  local operation = values[1]
+  read_meta(values[2])
+  if meta.v == 0 and operation ~= 'open' then
+    return { 'gone' }
+  elseif meta.v ~= 0 and meta.v ~= VERSION then
+    return { 'version', text(meta.v) }
+  end
+  for _, begin in ipairs(begins) do
+    begin()
+  end
+  is_due_timer_set = false
+  advance()
+  local answer = operations[operation]()
+  wake_nodes()
+  for _, finish in ipairs(ends) do
+    finish()
+  end
+  save_meta()
+  return { 'answer', answer }
 end
-if meta.v ~= 0 and meta.v ~= VERSION then
-  return { 'version', text(meta.v) }
-end
-advance()
-local answer = operations[operation]()
-wake_nodes()
-save()
-return { 'answer', answer }

@@ -4,10 +4,12 @@
 -- leaves something ready wakes the next one, so one job does not wake a thousand nodes. One idle node watches the time: it asks
 -- again at the next timer, and the others need not. A wake can be lost on its way, and so each node asks from time to time.
 
--- The classes of which a lane became ready in this step.
-local readied = {}
--- Whether something changed for all lanes.
-local is_all_changed = false
+-- The classes of which a lane became ready in this step, and whether something changed for all lanes.
+local readied, is_all_changed
+
+begins[#begins + 1] = function()
+  readied, is_all_changed = {}, false
+end
 
 local function is_idle(node)
   return meta.idle > 0 and call('SISMEMBER', key('idle'), node) == 1
