@@ -1,8 +1,9 @@
 //! The engine on Redis or Valkey.
 //!
-//! Each call of the engine is one script, which the server runs as one step: all claims of a job are taken together with its
-//! place on a node, or none is. The scripts stand in `redis/scripts`; `prelude.lua` there describes the keys. They are loaded
-//! at the first call, and again when the server has forgotten them.
+//! Each call of the engine is one function, which the server runs as one step: all claims of a job are taken together with its
+//! place on a node, or none is. The functions stand in `redis/scripts`; `prelude.lua` there describes the keys. They are one
+//! library, whose name tells its text: it is loaded at the first call, and again when the server has forgotten it. It stays on the
+//! server until somebody removes it (`FUNCTION LIST`, `FUNCTION DELETE`), and each version of ratchet has its own.
 //!
 //! # What it costs
 //!
@@ -12,12 +13,15 @@
 //! limit while all of them are blocked by something else. What needs many jobs at once (the end of a job that a million others
 //! need) is one long step.
 //!
+//! A step reads each record once, and writes what has changed at its end, many values with one command. So a job that claims nothing
+//! costs six commands from its submission to its end, if many are moved at a time.
+//!
 //! # What it asks of the server
 //!
 //! - Redis 7.0 or Valkey, by one address. In a cluster, all keys of a queue are in one slot, because they share a hash tag.
 //! - The policy `noeviction`: a server that drops keys drops jobs and locks. Another policy is refused.
 //! - An append-only file, or what runs is lost with the server. Without one, connecting logs a warning.
-//! - A user that may call `EVALSHA`, `SCRIPT LOAD`, `INFO` and what the scripts call, on keys and channels of the queue:
+//! - A user that may call `FCALL`, `FUNCTION LOAD`, `INFO` and what the functions call, on keys and channels of the queue:
 //!   `ACL SETUSER ratchet on >PASSWORD ~ratchet:* &ratchet:* +@all -@admin -@dangerous +info`.
 //! - Memory for what waits. A server without memory takes no more jobs. Claims and ends go on, since ends free memory.
 //!

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ratchet_queue::{
-    Engine, Error, FinalStatus, JobSpec, JobState, NodeSpec, QueueSettings, RedisConfig,
+    Engine, Error, FinalStatus, Finish, JobSpec, JobState, NodeSpec, QueueSettings, RedisConfig,
     RedisEngine, Renewal, Submitted,
 };
 use ratchet_runtime::ParallelizationHint;
@@ -366,6 +366,47 @@ async fn a_claim_costs_the_same_however_long_the_queue_and_however_many_hosts_ar
         costs[1] <= costs[0] + costs[0] / 10,
         "{costs:?} commands for ten jobs"
     );
+}
+
+/// Counts commands as well. Two read and write the record of a job in each of its three steps, and the rest is for all of them.
+#[tokio::test]
+async fn a_job_costs_few_commands_from_its_submission_to_its_end() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let server = Arc::new(server);
+    for (is_exclusive, most) in [(false, 8), (true, 21)] {
+        let bench = Bench::redis_on(&server, settings()).await;
+        let jobs = |from: u64| {
+            (from..from + 200).map(move |number| {
+                if is_exclusive {
+                    exclusive(&format!("job{number}"), &format!("host{}", number % 200))
+                } else {
+                    job(&format!("job{number}"))
+                }
+            })
+        };
+        // The second job of each host waits there when the first one starts.
+        bench.submit(jobs(1000)).await;
+        commands(&bench);
+        bench.submit(jobs(0)).await;
+        let node = bench.join(200).await;
+        let claims = bench.claim(node, 200).await;
+        let ends: Vec<Finish> = (claims.iter())
+            .map(|claim| Finish {
+                job: claim.job.clone(),
+                fence: claim.fence,
+                end: over(FinalStatus::Succeeded),
+            })
+            .collect();
+        bench.engine.finish(node, &ends).await.unwrap();
+        let commands = commands(&bench);
+        assert_eq!(ends.len(), 200);
+        assert!(
+            commands <= most * 200,
+            "{commands} commands for 200 jobs, exclusive: {is_exclusive}"
+        );
+    }
 }
 
 #[tokio::test]

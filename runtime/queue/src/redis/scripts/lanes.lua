@@ -390,7 +390,8 @@ local function park(lane, gate, units)
       timer(max(when, now + 1), 'g' .. gate)
     end
   end
-  if lane.d > now then
+  -- A lane that falls due keeps what is free of its other claims. One that has none needs no timer for that.
+  if lane.d > now and claims_of(lane)[2] then
     timer(lane.d, 'd' .. lane.id)
   end
   if from ~= '' and from ~= point then
