@@ -122,6 +122,21 @@ pub trait Engine: Send + Sync {
     /// Takes attempts for a node: at most `most`, which fill at most `slots` slots together.
     async fn claim(&self, node: NodeId, slots: u32, most: usize) -> Result<Claims, Error>;
 
+    /// Tells how attempts have ended, and takes others for what is free then: [`finish`](Self::finish) and
+    /// [`claim`](Self::claim), which an engine may do in one step.
+    ///
+    /// After an error nobody knows whether the ends are recorded, and they can be told again.
+    async fn exchange(
+        &self,
+        node: NodeId,
+        ends: &[Finish],
+        slots: u32,
+        most: usize,
+    ) -> Result<(Vec<FinishResult>, Claims), Error> {
+        let results = self.finish(node, ends).await?;
+        Ok((results, self.claim(node, slots, most).await?))
+    }
+
     /// Waits until there may be something for a node whose last claim left it slots, at most this long. It may return for
     /// nothing, and in rare cases return late, so whoever calls it bounds the time.
     ///

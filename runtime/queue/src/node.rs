@@ -151,6 +151,16 @@ pub struct Finish {
     pub end: AttemptEnd,
 }
 
+impl Finish {
+    /// Returns how many bytes its result has.
+    pub(crate) fn result_len(&self) -> usize {
+        match &self.end {
+            AttemptEnd::Over { result, .. } => result.len(),
+            AttemptEnd::Again { .. } | AttemptEnd::NotBegun => 0,
+        }
+    }
+}
+
 /// What became of the end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishResult {

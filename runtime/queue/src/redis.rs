@@ -51,7 +51,7 @@ use crate::job::{
     Cancelled, Declaration, JobSpec, JobState, Purged, QueueStatus, Requeued, Submitted,
 };
 use crate::names::{JobName, NodeId};
-use crate::node::{AttemptEnd, Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
+use crate::node::{Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
 pub use config::{Password, RedisConfig};
 use connection::Connection;
 use encoding::Arguments;
@@ -115,6 +115,16 @@ impl RedisEngine {
     pub fn settings(&self) -> QueueSettings {
         self.settings
     }
+
+    /// Reads what a claim returned, and ends jobs whose payloads are damaged.
+    async fn claimed(&self, answer: redis::Value, node: NodeId) -> Result<Claims, Error> {
+        let (claims, damaged) = reply::claims(answer, node, self.settings.max_payload)?;
+        if !damaged.is_empty() {
+            // Whoever claimed such a job again would find the same.
+            self.finish(node, &damaged).await?;
+        }
+        Ok(claims)
+    }
 }
 
 #[async_trait]
@@ -152,17 +162,33 @@ impl Engine for RedisEngine {
 
     async fn claim(&self, node: NodeId, slots: u32, most: usize) -> Result<Claims, Error> {
         let mut arguments = Arguments::new("claim");
-        arguments.number(node.0);
-        arguments.number(slots.into());
-        arguments.number(most.min(BATCH) as u64);
-        arguments.number(BATCH_BYTES as u64);
+        arguments.claim(node, slots, most.min(BATCH), BATCH_BYTES);
         let answer = self.connection.step(arguments).await?;
-        let (claims, damaged) = reply::claims(answer, node, self.settings.max_payload)?;
-        if !damaged.is_empty() {
-            // Whoever claimed such a job again would find the same.
-            self.finish(node, &damaged).await?;
+        self.claimed(answer, node).await
+    }
+
+    async fn exchange(
+        &self,
+        node: NodeId,
+        ends: &[Finish],
+        slots: u32,
+        most: usize,
+    ) -> Result<(Vec<FinishResult>, Claims), Error> {
+        let is_one_step = batches(ends, Finish::result_len).len() == 1;
+        if !is_one_step || ends.iter().any(|end| self.settings.is_too_large(end)) {
+            let results = self.finish(node, ends).await?;
+            return Ok((results, self.claim(node, slots, most).await?));
         }
-        Ok(claims)
+        let mut arguments = Arguments::new("exchange");
+        arguments.list(ends, Arguments::finish);
+        arguments.claim(node, slots, most.min(BATCH), BATCH_BYTES);
+        let answer = self.connection.step(arguments).await?;
+        let (results, claimed) = reply::exchanged(answer)?;
+        let results = reply::each(results, reply::finished)?;
+        if results.len() != ends.len() {
+            return Err(reply::short());
+        }
+        Ok((results, self.claimed(claimed, node).await?))
     }
 
     async fn wait(&self, node: NodeId, most: Duration) -> Result<(), Error> {
@@ -184,11 +210,7 @@ impl Engine for RedisEngine {
             .filter(|end| !self.settings.is_too_large(end))
             .collect();
         let mut told = Vec::with_capacity(small.len());
-        let size = |end: &&Finish| match &end.end {
-            AttemptEnd::Over { result, .. } => result.len(),
-            AttemptEnd::Again { .. } | AttemptEnd::NotBegun => 0,
-        };
-        for ends in batches(&small, size) {
+        for ends in batches(&small, |end| end.result_len()) {
             let mut arguments = Arguments::new("finish");
             arguments.list(ends, |arguments, end| arguments.finish(end));
             let answer = self.connection.step(arguments).await?;

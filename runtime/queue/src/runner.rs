@@ -183,10 +183,7 @@ impl NodeRunner {
 
 /// Returns the end to tell instead of one whose result is too large.
 fn too_large(end: Finish, most: u64) -> Finish {
-    let size = match &end.end {
-        AttemptEnd::Over { result, .. } => result.len(),
-        AttemptEnd::Again { .. } | AttemptEnd::NotBegun => 0,
-    };
+    let size = end.result_len();
     let reason = format!("the result has {size} bytes, and the queue takes {most}");
     tracing::warn!(job = %end.job, "{reason}; the job fails");
     // A limit that is shorter than the sentence leaves no room for it.
@@ -240,6 +237,7 @@ enum Answer {
     Renewed(Instant, Result<Renewal, Error>),
     Claimed(Result<Claims, Error>),
     Told(Vec<Finish>, Result<Vec<FinishResult>, Error>),
+    Exchanged(Vec<Finish>, Result<(Vec<FinishResult>, Claims), Error>),
     Progressed(Result<(), Error>),
 }
 
@@ -372,8 +370,16 @@ impl Loop {
                 Answer::Renewed(now, engine.renew(node, &held).await)
             }));
         }
+        let free = self.free();
+        let claims = !self.is_draining && free > 0 && self.claim_at <= now;
         if !self.ends.is_empty() {
             let ends: Vec<Finish> = self.ends.iter().take(BATCH).cloned().collect();
+            if claims && ends.len() == self.ends.len() {
+                return Some(Box::pin(async move {
+                    let exchanged = engine.exchange(node, &ends, free, BATCH).await;
+                    Answer::Exchanged(ends, exchanged)
+                }));
+            }
             return Some(Box::pin(async move {
                 let results = engine.finish(node, &ends).await;
                 Answer::Told(ends, results)
@@ -385,8 +391,7 @@ impl Loop {
                 Answer::Progressed(engine.progress(node, &reports).await)
             }));
         }
-        let free = self.free();
-        if !self.is_draining && free > 0 && self.claim_at <= now {
+        if claims {
             return Some(Box::pin(async move {
                 Answer::Claimed(engine.claim(node, free, BATCH).await)
             }));
@@ -463,31 +468,18 @@ impl Loop {
             },
             Answer::Claimed(claimed) => {
                 if let Some(claims) = self.check(claimed)? {
-                    let wait = if claims.claims.is_empty() {
-                        claims
-                            .ask_again
-                            .unwrap_or(self.node.poll)
-                            .min(self.node.poll)
-                    } else {
-                        Duration::ZERO
-                    };
-                    self.claim_at = Instant::now() + wait;
-                    for claim in claims.claims {
-                        self.start(claim);
-                    }
+                    self.start_all(claims);
                 }
             }
             Answer::Told(told, results) => {
                 if let Some(results) = self.check(results)? {
-                    // Ends that came meanwhile stand behind those that were told.
-                    self.ends.drain(..told.len());
-                    for (end, result) in told.into_iter().zip(results) {
-                        match result {
-                            FinishResult::Committed => self.report.committed += 1,
-                            FinishResult::Stale => self.report.stale += 1,
-                            FinishResult::TooLarge { most } => self.ends.push(too_large(end, most)),
-                        }
-                    }
+                    self.told(told, results);
+                }
+            }
+            Answer::Exchanged(told, exchanged) => {
+                if let Some((results, claims)) = self.check(exchanged)? {
+                    self.told(told, results);
+                    self.start_all(claims);
                 }
             }
             Answer::Progressed(progressed) => {
@@ -495,6 +487,35 @@ impl Loop {
             }
         }
         Ok(())
+    }
+
+    /// Takes what became of ends that were told.
+    fn told(&mut self, told: Vec<Finish>, results: Vec<FinishResult>) {
+        // Ends that came meanwhile stand behind those that were told.
+        self.ends.drain(..told.len());
+        for (end, result) in told.into_iter().zip(results) {
+            match result {
+                FinishResult::Committed => self.report.committed += 1,
+                FinishResult::Stale => self.report.stale += 1,
+                FinishResult::TooLarge { most } => self.ends.push(too_large(end, most)),
+            }
+        }
+    }
+
+    /// Has claimed attempts performed, and sets when the next claim comes.
+    fn start_all(&mut self, claims: Claims) {
+        let wait = if claims.claims.is_empty() {
+            claims
+                .ask_again
+                .unwrap_or(self.node.poll)
+                .min(self.node.poll)
+        } else {
+            Duration::ZERO
+        };
+        self.claim_at = Instant::now() + wait;
+        for claim in claims.claims {
+            self.start(claim);
+        }
     }
 
     /// Returns the value of an answer; `None` if the call is to be made again later.

@@ -142,6 +142,16 @@ impl Engine for FencedEngine {
         self.inner.finish(node, ends).await
     }
 
+    async fn exchange(
+        &self,
+        node: NodeId,
+        ends: &[Finish],
+        slots: u32,
+        most: usize,
+    ) -> Result<(Vec<FinishResult>, Claims), Error> {
+        self.inner.exchange(node, ends, slots, most).await
+    }
+
     async fn progress(
         &self,
         node: NodeId,

@@ -6,7 +6,7 @@ use super::payload::pack;
 use crate::clock::micros;
 use crate::error::Error;
 use crate::job::{Declaration, JobSpec};
-use crate::names::{JobName, Label};
+use crate::names::{JobName, Label, NodeId};
 use crate::node::{AttemptEnd, Fence, Finish, NodeSpec};
 use crate::rates::interval;
 
@@ -69,6 +69,14 @@ impl Arguments {
     pub(super) fn attempt(&mut self, job: &JobName, fence: Fence) {
         self.text(job.as_str());
         self.text(&fence.to_string());
+    }
+
+    /// Adds what a claim takes at most: slots, attempts, and bytes of payloads.
+    pub(super) fn claim(&mut self, node: NodeId, slots: u32, most: usize, bytes: usize) {
+        self.number(node.0);
+        self.number(slots.into());
+        self.number(most as u64);
+        self.number(bytes as u64);
     }
 
     /// Adds the end of an attempt.

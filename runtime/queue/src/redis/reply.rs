@@ -177,6 +177,12 @@ pub(super) fn membership(answer: Value) -> Result<Membership, Error> {
     })
 }
 
+/// Reads what an exchange returns: what became of the ends, and the claims.
+pub(super) fn exchanged(answer: Value) -> Result<(Value, Value), Error> {
+    let mut list = List::of(answer)?;
+    Ok((list.value()?, list.value()?))
+}
+
 /// Reads claims, and the ends of those whose payloads cannot be read.
 pub(super) fn claims(
     answer: Value,
@@ -548,13 +554,18 @@ pub(super) fn events(
     let mut events = Vec::new();
     for entry in List::of(list.value()?)?.0 {
         let mut entry = List::of(entry)?;
-        let last = cursor(&entry.text()?)?;
+        let place_of_last = cursor(&entry.text()?)?;
         let mut parts = entry.list()?;
         // The entry has the place of the last of its events, and the others those before it.
         let count = (parts.0.len() / 2) as u64;
-        let first = (last.number + 1).checked_sub(count).ok_or_else(short)?;
-        for number in first..=last.number {
-            let place = Cursor { number, ..last };
+        let first = (place_of_last.number + 1)
+            .checked_sub(count)
+            .ok_or_else(short)?;
+        for number in first..=place_of_last.number {
+            let place = Cursor {
+                number,
+                ..place_of_last
+            };
             let (head, body) = (parts.text()?, parts.bytes()?);
             if place > after && events.len() < most {
                 events.push(event(place, &head, &body, max_payload)?);

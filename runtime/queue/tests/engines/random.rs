@@ -33,6 +33,8 @@ pub(crate) enum Step {
         node: usize,
         end: AttemptEnd,
     },
+    /// A node tells the end of an attempt, and claims at most so many slots and attempts, in one call.
+    Exchange(usize, usize, AttemptEnd, (u32, usize)),
     Renew {
         node: usize,
         but: Option<usize>,
@@ -185,6 +187,8 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         10 => (node.clone(), 0..8usize, end())
             .prop_map(|(node, attempt, end)| Step::Finish { node, attempt, end }),
         1 => (node.clone(), end()).prop_map(|(node, end)| Step::FinishLate { node, end }),
+        8 => (node.clone(), 0..8usize, end(), (1..=4u32, 1..6usize))
+            .prop_map(|(node, attempt, end, room)| Step::Exchange(node, attempt, end, room)),
         3 => (node.clone(), prop::option::weighted(0.1, 0..8usize))
             .prop_map(|(node, but)| Step::Renew { node, but }),
         1 => node.clone().prop_map(Step::Leave),
@@ -220,6 +224,14 @@ pub(crate) struct World {
     answers: Vec<Answer>,
     /// The last event that it has heard of.
     seen: Cursor,
+}
+
+impl Node {
+    /// Returns how many of these slots are free.
+    fn free(&self, slots: u32) -> u32 {
+        let used: u32 = self.held.iter().map(|claim| claim.slots).sum();
+        slots.min(self.spec.slots.saturating_sub(used))
+    }
 }
 
 impl World {
@@ -302,6 +314,9 @@ impl World {
                     let at = node.id;
                     self.finish(at, attempt, end).await;
                 }
+            }
+            Step::Exchange(node, attempt, end, room) => {
+                self.exchange(node % count, attempt, end, room).await;
             }
             Step::FinishLate { node, end } => {
                 let node = &self.nodes[node % count];
@@ -421,9 +436,7 @@ impl World {
         if node.is_dead {
             return;
         }
-        let used: u32 = node.held.iter().map(|claim| claim.slots).sum();
-        let slots = slots.min(node.spec.slots.saturating_sub(used));
-        let id = node.id;
+        let (slots, id) = (node.free(slots), node.id);
         let claims = self
             .bench
             .engine
@@ -432,6 +445,40 @@ impl World {
             .unwrap()
             .claims;
         assert!(claims.len() <= most);
+        self.claimed(at, slots, claims).await;
+    }
+
+    /// Tells the end of an attempt, and claims what is free then.
+    async fn exchange(
+        &mut self,
+        at: usize,
+        attempt: usize,
+        end: AttemptEnd,
+        (slots, most): (u32, usize),
+    ) {
+        let node = &mut self.nodes[at];
+        if node.is_dead || node.held.is_empty() {
+            return;
+        }
+        let claim = node.held.remove(attempt % node.held.len());
+        node.told.insert(0, claim.clone());
+        let (slots, id) = (node.free(slots), node.id);
+        self.checker.told(&claim, &end, self.bench.clock.now());
+        let finish = Finish {
+            job: claim.job,
+            fence: claim.fence,
+            end,
+        };
+        let ends = [finish];
+        let exchanged = self.bench.engine.exchange(id, &ends, slots, most);
+        let (results, claims) = exchanged.await.unwrap();
+        assert_eq!(results, [FinishResult::Committed]);
+        self.answers.push(Answer::Finished(results));
+        self.claimed(at, slots, claims.claims).await;
+    }
+
+    /// Takes what a node has claimed.
+    async fn claimed(&mut self, at: usize, slots: u32, claims: Vec<Claim>) {
         self.read_events().await;
         let now = self.bench.clock.now();
         self.checker

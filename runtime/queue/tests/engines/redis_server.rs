@@ -292,7 +292,7 @@ async fn nodes_on_their_own_connections_do_each_job_once() {
                     return done;
                 }
                 let ends: Vec<_> = (claims.iter())
-                    .map(|claim| ratchet_queue::Finish {
+                    .map(|claim| Finish {
                         job: claim.job.clone(),
                         fence: claim.fence,
                         end: over(FinalStatus::Succeeded),

@@ -226,7 +226,7 @@ local function next_time(node)
 end
 
 -- Takes attempts for a node: node, free slots, how many at most, after how many bytes of payloads no more.
-function operations.claim()
+local function claim_attempts()
   local node, slots, most, bytes = next_argument(), next_number(), next_number(), next_number()
   asking = node
   if not is_alive(node) then
@@ -246,6 +246,10 @@ function operations.claim()
     end
   end
   return { 'ok', next_time(node), claimed }
+end
+
+function operations.claim()
+  return claim_attempts()
 end
 
 -- Renews a session: node, and all attempts that it holds.
@@ -276,7 +280,7 @@ function operations.renew()
 end
 
 -- Tells how attempts have ended: job, fence, how, status or delay, result.
-function operations.finish()
+local function finish_attempts()
   local answers = {}
   for at = 1, next_number() do
     local name, fence, how, detail, result =
@@ -302,6 +306,23 @@ function operations.finish()
     end
   end
   return answers
+end
+
+function operations.finish()
+  return finish_attempts()
+end
+
+-- Tells how attempts have ended, and takes others.
+function operations.exchange()
+  local answers = finish_attempts()
+  -- What the ends have freed and this node does not take is for others, whatever it takes.
+  local freed = readied
+  readied = {}
+  local claims = claim_attempts()
+  for class in pairs(freed) do
+    readied[class] = true
+  end
+  return { answers, claims }
 end
 
 -- Tells how far attempts are: job, fence, message.
