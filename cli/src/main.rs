@@ -157,3 +157,18 @@ fn need_streams(verb: &Verb) -> Result<(), error::CliError> {
 fn success((): ()) -> u8 {
     exit::SUCCESS
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    /// A huge page is resident as a whole, although the blocks in it may hardly be used.
+    #[test]
+    fn the_allocator_asks_for_no_huge_pages() {
+        let block = vec![1_u8; 4 << 20];
+        let memory = std::fs::read_to_string("/proc/self/smaps").expect("the system tells it");
+        let mut flags = memory
+            .lines()
+            .filter_map(|line| line.strip_prefix("VmFlags:"));
+        let asks = |flags: &str| flags.split_whitespace().any(|flag| flag == "hg");
+        assert!(!flags.any(asks), "{} bytes", block.len());
+    }
+}

@@ -27,6 +27,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -78,18 +79,26 @@ def encode(message):
     try:
         text = json.dumps(message, ensure_ascii=False, allow_nan=False)
     except ValueError:
-        text = json.dumps(without_nan(message), ensure_ascii=False, allow_nan=False)
+        text = None
+    if text is None or LONG_NUMBER.search(text):
+        text = json.dumps(with_plain_numbers(message), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "ratchet_replace") + b"\n"
 
 
-def without_nan(value):
-    """Replaces the numbers that JSON does not have by nothing."""
+# What may be a whole number of more than 64 bits.
+LONG_NUMBER = re.compile("[0-9]{19}")
+
+
+def with_plain_numbers(value):
+    """Replaces numbers by their text if JSON does not have them, or if they have more than 64 bits, which others round."""
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
+        return str(value)
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return str(value)
     if isinstance(value, dict):
-        return {key: without_nan(member) for key, member in value.items()}
+        return {key: with_plain_numbers(member) for key, member in value.items()}
     if isinstance(value, list):
-        return [without_nan(member) for member in value]
+        return [with_plain_numbers(member) for member in value]
     return value
 
 

@@ -380,7 +380,7 @@ fn has_failed_exit(result: &Map<String, Value>) -> bool {
 }
 
 fn task_result(names: &Names, mut result: Map<String, Value>, status: TaskStatus) -> TaskResult {
-    let diff = result.remove("diff");
+    let diff = result.shift_remove("diff");
     let msg = match result.get("msg") {
         Some(Value::String(text)) => Some(text.clone()),
         Some(Value::Null) | None => None,

@@ -21,6 +21,8 @@ pub(crate) enum Value {
     Null,
     Bool(bool),
     Number(Number),
+    /// A whole number of more than 64 bits.
+    Long(i128),
     /// Text, which may be a template.
     Text(String),
     /// Text with the tag `!unsafe`, which is never a template, whatever it looks like.
@@ -49,10 +51,7 @@ impl Data {
         let value = match node.value {
             document::Value::Null | document::Value::HalfText => Value::Null,
             document::Value::Bool(value) => Value::Bool(value),
-            document::Value::Number(text) => match serde_json::from_str(&text) {
-                Ok(number) => Value::Number(number),
-                Err(_) => Value::Text(text.into_owned()),
-            },
+            document::Value::Number(text) => number(text.into_owned()),
             document::Value::Text(text) => Value::Text(text.into_owned()),
             document::Value::Variable(text) => Value::Text(text.to_owned()),
             document::Value::List(_) | document::Value::UnreadList => {
@@ -124,6 +123,7 @@ impl Data {
         match &self.value {
             Value::Text(text) | Value::Unsafe(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
+            Value::Long(number) => Some(number.to_string()),
             Value::Bool(true) => Some("True".to_owned()),
             Value::Bool(false) => Some("False".to_owned()),
             _ => None,
@@ -144,6 +144,8 @@ impl Data {
             Value::Null => serde_json::Value::Null,
             Value::Bool(value) => (*value).into(),
             Value::Number(number) => number.clone().into(),
+            // JSON would round it.
+            Value::Long(number) => number.to_string().into(),
             Value::Text(text) | Value::Unsafe(text) => text.as_str().into(),
             Value::Vault(text) => (&**text).into(),
             Value::List(members) => members.iter().map(Self::to_json).collect(),
@@ -167,12 +169,25 @@ impl Data {
             Value::Null => "nothing (null)",
             Value::Bool(true) => "`true`",
             Value::Bool(false) => "`false`",
-            Value::Number(_) => "a number",
+            Value::Number(_) | Value::Long(_) => "a number",
             Value::Text(_) | Value::Unsafe(_) => "text",
             Value::Vault(_) => "an encrypted value",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
         }
+    }
+}
+
+/// Converts a number of a document. The digits of one of more than 128 bits stay a text.
+fn number(text: String) -> Value {
+    let is_whole = !text.contains(['.', 'e', 'E']);
+    match serde_json::from_str::<Number>(&text) {
+        Ok(number) if number.is_f64() && is_whole => match text.parse() {
+            Ok(long) => Value::Long(long),
+            Err(_) => Value::Text(text),
+        },
+        Ok(number) => Value::Number(number),
+        Err(_) => Value::Text(text),
     }
 }
 

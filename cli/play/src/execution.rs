@@ -19,6 +19,7 @@ mod included_variables;
 mod includes;
 mod items;
 mod known_hosts;
+mod lookups;
 mod machine;
 mod meta;
 mod next_tasks;

@@ -404,8 +404,11 @@ fn add_field(more: &mut String, name: &str, value: &Value) {
 }
 
 fn add_json(more: &mut String, value: &Value) {
+    // As in Ansible's output, people find keys by the alphabet.
+    let mut sorted = value.clone();
+    sorted.sort_all_objects();
     // A value that was read from JSON can be written as JSON.
-    let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| error.to_string());
+    let text = serde_json::to_string_pretty(&sorted).unwrap_or_else(|error| error.to_string());
     more.push_str(&text);
     more.push('\n');
 }

@@ -23,7 +23,7 @@ const OF_CONTROLLER: [&str; 3] = ["content", "src", "local_follow"];
 pub(super) fn copy(request: ActionRequest<'_>) -> Planning {
     let mut arguments = request.arguments;
     if option(&arguments, "remote_src") {
-        arguments.remove("decrypt");
+        arguments.shift_remove("decrypt");
         let module = Action::Module("ansible.legacy.copy".to_owned());
         return Ok(PlannedAction::Remote(module, arguments));
     }
@@ -66,7 +66,7 @@ pub(super) fn copy(request: ActionRequest<'_>) -> Planning {
         }
     };
     for name in OF_CONTROLLER {
-        arguments.remove(name);
+        arguments.shift_remove(name);
     }
     Ok(PlannedAction::Remote(Action::Copy(source), arguments))
 }
@@ -136,7 +136,7 @@ pub(super) fn template(request: ActionRequest<'_>) -> Planning {
         "comment_end_string",
         "output_encoding",
     ] {
-        arguments.remove(name);
+        arguments.shift_remove(name);
     }
     Ok(PlannedAction::Remote(Action::Copy(source), arguments))
 }
@@ -155,7 +155,7 @@ pub(super) fn script(request: ActionRequest<'_>) -> Planning {
         words: rest.to_vec(),
     };
     let mut arguments = request.arguments;
-    arguments.remove("cmd");
+    arguments.shift_remove("cmd");
     Ok(PlannedAction::Remote(action, arguments))
 }
 
@@ -213,7 +213,7 @@ pub(super) fn assemble(request: ActionRequest<'_>) -> Planning {
         "ignore_hidden",
         "decrypt",
     ] {
-        arguments.remove(name);
+        arguments.shift_remove(name);
     }
     Ok(PlannedAction::Remote(
         Action::Copy(CopySource::Content { bytes, name }),

@@ -56,7 +56,7 @@ pub(super) fn debug(request: &ActionRequest<'_>) -> Planning {
 /// Performs `set_fact`.
 pub(super) fn set_fact(request: &ActionRequest<'_>) -> Planning {
     let mut facts = request.arguments.clone();
-    facts.remove("cacheable");
+    facts.shift_remove("cacheable");
     let is_cacheable = option(&request.arguments, "cacheable");
     if facts.is_empty() {
         return Err("`set_fact` has no arguments: write names and values".to_owned());
@@ -125,7 +125,7 @@ pub(super) fn add_host(request: &ActionRequest<'_>) -> Planning {
     let mut take = |names: &[&str]| {
         let found: Vec<_> = names
             .iter()
-            .filter_map(|name| variables.remove(*name))
+            .filter_map(|name| variables.shift_remove(*name))
             .collect();
         found.into_iter().next()
     };

@@ -21,7 +21,7 @@ pub(super) struct Rendered {
     pub(super) named: Map<String, Json>,
     /// The text without a name, such as the command.
     pub(super) free: Option<String>,
-    /// The values that `set_fact` assigns to variables. Here maps keep their order, which JSON values do not.
+    /// The values that `set_fact` assigns to variables. Here numbers keep all their digits, which JSON values do not.
     pub(super) values: HashMap<String, Value>,
 }
 
@@ -65,18 +65,18 @@ pub(super) fn arguments(
         let value = render_data(&entry.data, variables)
             .map_err(|error| format!("the argument `{}`: {error}", entry.name))?;
         if is_omitted(&value) {
-            arguments.remove(&entry.name);
+            arguments.shift_remove(&entry.name);
             continue;
         }
         let name = render(&entry.name, variables).map_err(|error| error.to_string())?;
         let name = text_of(&name);
-        if is_set_fact && let Ok(ordered) = as_document(&value) {
-            values.insert(name.clone(), ordered);
+        if is_set_fact {
+            values.insert(name.clone(), as_document(&value));
         }
         arguments.insert(name, to_json(&value));
     }
     if is_assert {
-        arguments.remove("that");
+        arguments.shift_remove("that");
         arguments.retain(|name, _| name != "that");
     }
     let free = match &task.arguments.free {

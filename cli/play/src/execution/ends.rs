@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::cursor::AfterFailure;
 use super::event::PlayEvent;
-use super::host_run::{HostState, TaskRun};
+use super::host_run::{HostState, Planned, TaskRun};
 use super::items::{breaks, describe_item};
 use super::machine::{Machine, is_action};
 use super::play_run::Strategy;
@@ -16,8 +16,22 @@ use crate::actions::CACHEABLE;
 use crate::call::{ReturnedFacts, returned_facts};
 use crate::data::{Data, is_template};
 use crate::language::Keyword;
+use crate::programs;
 use crate::result::{TaskResult, TaskStatus, flag};
 use crate::templates::{Variables, from_json, is_truthy, render, render_data, text_of, to_json};
+
+/// A name that a task notifies, and the handlers that it means.
+type Notified = (String, BTreeSet<usize>);
+
+/// What follows from the result of a task, by its keywords.
+#[derive(Debug)]
+struct Consequences {
+    /// Whether a failure is one of all hosts.
+    is_fatal: bool,
+    shows_diff: bool,
+    /// What the task notifies, or why it cannot.
+    notified: Result<Vec<Notified>, String>,
+}
 
 impl Machine {
     /// Handles the end of a call.
@@ -38,7 +52,7 @@ impl Machine {
         task.under_way = task.under_way.saturating_sub(1);
         if task.items.is_none() {
             self.put(name, task);
-            self.finish(name, &result, false);
+            self.finish(name, result, false);
             return;
         }
         let mut result = result;
@@ -60,7 +74,7 @@ impl Machine {
         let ended = is_done.then(|| self.of_all_items(&task, name));
         self.put(name, task);
         if let Some(result) = ended {
-            self.finish(name, &result, true);
+            self.finish(name, result, true);
         }
     }
 
@@ -75,10 +89,6 @@ impl Machine {
         let is_skipped = results
             .iter()
             .all(|result| result.status == TaskStatus::Skipped);
-        let mut result = Map::new();
-        let list = results.iter().map(|result| registered(result)).collect();
-        result.insert("results".to_owned(), Json::Array(list));
-        result.insert("changed".to_owned(), has_changed.into());
         let message = if has_failed {
             "One or more items failed"
         } else if is_skipped {
@@ -86,11 +96,15 @@ impl Machine {
         } else {
             "All items completed"
         };
+        let mut result = Map::new();
+        let list = results.iter().map(|result| registered(result)).collect();
+        result.insert("results".to_owned(), Json::Array(list));
         result.insert("skipped".to_owned(), is_skipped.into());
         if has_failed {
             result.insert("failed".to_owned(), true.into());
         }
         result.insert("msg".to_owned(), message.into());
+        result.insert("changed".to_owned(), has_changed.into());
         let status = if any(&|status| *status == TaskStatus::Unreachable) {
             result.insert("unreachable".to_owned(), true.into());
             TaskStatus::Unreachable
@@ -106,37 +120,80 @@ impl Machine {
         plain_result(self.names(task, name, None), result, status)
     }
 
-    /// Ends the task of a host, and applies the consequences.
-    fn finish(&mut self, name: &str, result: &TaskResult, has_items: bool) {
-        let Some(task) = self.take_running(name) else {
+    /// Ends the task of a host, once the lookups have ended that decide what follows from its result.
+    pub(super) fn finish(&mut self, name: &str, result: TaskResult, has_items: bool) {
+        let Some(mut task) = self.take_running(name) else {
             return;
         };
+        let answers = task.end.answers.clone();
+        match programs::evaluate(&answers, || self.consequences(&task, name, &result)) {
+            Ok(consequences) => self.apply_end(name, &task, &result, has_items, consequences),
+            Err(program) => {
+                let variables = task.variables.clone();
+                self.look_up(&task, name, Planned::End, &variables, *program);
+                task.ending = Some((result, has_items));
+                self.put(name, task);
+            }
+        }
+    }
+
+    /// Evaluates the keywords that decide what follows from the result of a task, without any effect.
+    fn consequences(&self, task: &TaskRun, name: &str, result: &TaskResult) -> Consequences {
+        let wants = task.node.nearest(Keyword::AnyErrorsFatal);
+        let any_fatal = wants.and_then(|data| render_data(data, &task.variables).ok());
+        let notify = task.node.nearest(Keyword::Notify);
+        let notify = notify.filter(|_| result.changed && !flag(&result.result, "failed"));
+        Consequences {
+            is_fatal: any_fatal.map_or(self.options.settings.any_errors_fatal, |value| {
+                is_truthy(&value)
+            }),
+            shows_diff: self.shows_diff(task),
+            notified: notify.map_or_else(
+                || Ok(Vec::new()),
+                |data| self.handlers_of(data, &task.variables, name),
+            ),
+        }
+    }
+
+    /// Ends the task of a host, and applies the consequences.
+    fn apply_end(
+        &mut self,
+        name: &str,
+        task: &TaskRun,
+        result: &TaskResult,
+        has_items: bool,
+        consequences: Consequences,
+    ) {
         let register = task.node.task.settings.text(Keyword::Register);
         let mut hosts = vec![name.to_owned()];
         hosts.extend(task.followers.iter().cloned());
         if let Some(variable) = &register {
-            let value = from_json(registered(result));
+            let mut value = registered(result);
+            // Ansible registers the arguments of the module only within the results of items.
+            if let Json::Object(map) = &mut value {
+                map.shift_remove("invocation");
+            }
+            let value = from_json(value);
             for host in &hosts {
                 self.known
                     .update(host, |known| known.register(variable, value.clone()));
             }
         }
-        let wants = task.node.nearest(Keyword::AnyErrorsFatal);
-        let any_fatal = wants.and_then(|data| render_data(data, &task.variables).ok());
-        let any_fatal = any_fatal.map_or(self.options.settings.any_errors_fatal, |value| {
-            is_truthy(&value)
-        });
-        if result.changed
-            && !flag(&result.result, "failed")
-            && let Some(data) = task.node.nearest(Keyword::Notify)
-            && let Err(reason) = self.notify(data, &task.variables, name)
-        {
-            self.fail_after(name, &task, &reason, has_items);
-            self.end_all(reason);
-            return;
+        match consequences.notified {
+            Ok(notified) => self.notify(notified, name),
+            Err(reason) => {
+                self.fail_after(name, task, &reason, has_items);
+                self.end_all(reason);
+                return;
+            }
         }
-        if !flag(&result.result, "failed") {
-            self.change_groups(&task, name, result);
+        if flag(&result.result, "failed") || result.status == TaskStatus::Unreachable {
+            for (host, before) in &task.before {
+                let before = before.clone();
+                self.known.update(host, |known| known.set_back(before));
+            }
+        } else {
+            self.change_groups(task, name, result);
         }
         let status = result.status;
         // A task of `meta` only steers the play, so it is not counted.
@@ -147,11 +204,11 @@ impl Machine {
             } else {
                 result.censored()
             };
-            if !self.shows_diff(&task) {
+            if !consequences.shows_diff {
                 shown.diff = None;
             }
             self.tell_result(shown, has_items);
-            self.count_more_includes(&task, result);
+            self.count_more_includes(task, result);
         }
         for host in &hosts {
             let Some(run) = self.host_mut(host) else {
@@ -166,15 +223,15 @@ impl Machine {
                     let after = run.cursor.fail();
                     // An `always` section may come before the `rescue` section of a block further out.
                     if is_rescued {
-                        self.remember_failure(host, &task, result);
+                        self.remember_failure(host, task, result);
                     }
                     self.after_failure(host, after);
-                    self.fail_task(host, any_fatal, after);
+                    self.fail_task(host, consequences.is_fatal, after);
                 }
                 TaskStatus::Unreachable => {
                     run.includes.clear();
                     run.state = HostState::Unreachable;
-                    self.fail_task(host, any_fatal, AfterFailure::Over);
+                    self.fail_task(host, consequences.is_fatal, AfterFailure::Over);
                 }
                 _ if run.includes.is_empty() => run.cursor.pass(),
                 // Included tasks run before the next task.
@@ -273,12 +330,17 @@ impl Machine {
         }
     }
 
-    /// Marks the handlers that a task notifies.
-    fn notify(&mut self, data: &Data, variables: &Variables, name: &str) -> Result<(), String> {
+    /// Returns the names that a task notifies, with the handlers that each of them means.
+    fn handlers_of(
+        &self,
+        data: &Data,
+        variables: &Variables,
+        name: &str,
+    ) -> Result<Vec<Notified>, String> {
         let rendered =
             render_data(data, variables).map_err(|error| format!("`notify`: {error}"))?;
         let json = to_json(&rendered);
-        let wanted = match &json {
+        let wanted: Vec<String> = match &json {
             Json::Array(members) => members
                 .iter()
                 .map(|member| {
@@ -290,14 +352,23 @@ impl Machine {
             Json::String(text) => vec![text.clone()],
             _ => Vec::new(),
         };
+        let mut notified = Vec::with_capacity(wanted.len());
         for wanted in wanted {
             let found = self.handlers_named(&wanted, name);
             if found.is_empty() {
                 return Err(format!("no handler is called `{wanted}` or listens to it"));
             }
-            let Some(host) = self.host_mut(name) else {
-                continue;
-            };
+            notified.push((wanted, found));
+        }
+        Ok(notified)
+    }
+
+    /// Marks the handlers that a task notifies.
+    fn notify(&mut self, notified: Vec<Notified>, name: &str) {
+        let Some(host) = self.host_mut(name) else {
+            return;
+        };
+        for (wanted, found) in notified {
             if host.cursor.is_in_handlers() {
                 // Handlers that come later in the same list run in the same turn.
                 host.notified.extend(found);
@@ -305,11 +376,10 @@ impl Machine {
                 host.notifications.push(wanted);
             }
         }
-        Ok(())
     }
 
     /// Returns the handlers that a name notifies on a host.
-    fn handlers_named(&self, wanted: &str, host: &str) -> BTreeSet<usize> {
+    pub(super) fn handlers_named(&self, wanted: &str, host: &str) -> BTreeSet<usize> {
         let Some(run) = &self.current else {
             return BTreeSet::new();
         };
@@ -368,34 +438,36 @@ impl Machine {
     }
 
     /// Stores the facts of a result, or the variables that `set_fact` or `include_vars` have set. A result that has failed
-    /// sets nothing.
+    /// sets nothing, except for the items of the same loop that follow.
     fn apply_facts(&mut self, name: &str, index: usize, result: &TaskResult) {
-        if flag(&result.result, "failed") {
-            return;
-        }
         let Some((kind, facts)) = returned_facts(&result.module, &result.result) else {
             return;
         };
         let Some(task) = self.host(name).and_then(|host| host.running.as_ref()) else {
             return;
         };
+        let is_of_loop = task.items.is_some();
+        if flag(&result.result, "failed") && !is_of_loop {
+            return;
+        }
         let included = task.included_variables.get(&index).cloned();
         let mut hosts = vec![name.to_owned()];
         hosts.extend(task.followers.iter().cloned());
         let values: Vec<(String, Value)> = facts
             .iter()
             .map(|(name, value)| {
-                // A resumed run has no ordered value, and takes the one that was recorded.
-                let ordered = task.values.get(&index).and_then(|values| values.get(name));
-                let ordered = ordered
-                    .filter(|ordered| to_json(ordered) == *value)
-                    .cloned();
+                // If a resumed run evaluates to another value, the recorded one counts.
+                let exact = task.values.get(&index).and_then(|values| values.get(name));
+                let exact = exact.filter(|exact| to_json(exact) == *value).cloned();
                 (
                     name.clone(),
-                    ordered.unwrap_or_else(|| from_json(value.clone())),
+                    exact.unwrap_or_else(|| from_json(value.clone())),
                 )
             })
             .collect();
+        if is_of_loop {
+            self.remember_variables(name, &hosts);
+        }
         for host in hosts {
             let (values, included) = (values.clone(), included.clone());
             self.known.update(&host, |known| match (kind, included) {
@@ -409,5 +481,20 @@ impl Machine {
                 }
             });
         }
+    }
+    /// Remembers what the variables of these hosts are, before an item of a loop sets some, unless an earlier item has done
+    /// so.
+    fn remember_variables(&mut self, name: &str, hosts: &[String]) {
+        let Some(mut task) = self.take_running(name) else {
+            return;
+        };
+        for host in hosts {
+            if !task.before.contains_key(host)
+                && let Some(known) = self.known.get(host)
+            {
+                task.before.insert(host.clone(), known.set_variables());
+            }
+        }
+        self.put(name, task);
     }
 }

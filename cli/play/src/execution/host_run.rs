@@ -1,6 +1,6 @@
 //! The state of a host during a play: its position, its running task, and how its play has ended.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::cursor::{Cursor, IncludedSteps};
 use super::frame::TaskNode;
+use super::known_hosts::SetVariables;
 use super::start_at::StartAt;
 use crate::programs::Answers;
 use crate::result::TaskResult;
@@ -23,6 +24,8 @@ pub(super) struct HostRun {
     pub(super) has_left: bool,
     /// The task that the host runs now.
     pub(super) running: Option<TaskRun>,
+    /// Whether the host waits for a lookup of a task that it is about to start.
+    pub(super) is_starting: bool,
     /// The names that the host has notified since handlers ran last. The handlers behind them are found when handlers
     /// run, because a role that is used again replaces handlers of the same names.
     pub(super) notifications: Vec<String>,
@@ -41,6 +44,11 @@ pub(super) struct HostRun {
 }
 
 impl HostRun {
+    /// Whether the host runs a task, or is about to.
+    pub(super) fn is_busy(&self) -> bool {
+        self.running.is_some() || self.is_starting || !self.includes.is_empty()
+    }
+
     /// Whether the host has notified a handler that has not run since.
     pub(super) fn has_notified(&self) -> bool {
         !self.notified.is_empty() || !self.notifications.is_empty()
@@ -92,6 +100,8 @@ pub(super) struct TaskRun {
     pub(super) values: HashMap<usize, HashMap<String, minijinja::Value>>,
     /// The variables that `include_vars` has read, by the index of the item.
     pub(super) included_variables: HashMap<usize, Layer>,
+    /// What the variables of hosts were before the items of the loop have set any. A loop that fails sets none.
+    pub(super) before: BTreeMap<String, SetVariables>,
     /// The other hosts that share the result, because the task runs once.
     pub(super) followers: Vec<String>,
     /// The result of a task that runs no item, for example because its loop cannot be evaluated.
@@ -106,6 +116,12 @@ pub(super) struct TaskRun {
     pub(super) plans: HashMap<usize, Planning>,
     /// The index of the task among the handlers, if it is one.
     pub(super) handler: Option<usize>,
+    /// How many hosts and items may run the task at once.
+    pub(super) throttle: Option<usize>,
+    /// The result with which the task ends once its keywords are known, and whether it is that of a loop.
+    pub(super) ending: Option<(TaskResult, bool)>,
+    /// What was looked up for keywords that decide what follows from the result.
+    pub(super) end: Planning,
 }
 
 /// What was looked up for a task or an item that is being planned.
@@ -123,6 +139,8 @@ pub(super) enum Planned {
     Task,
     /// The item of this index.
     Item(usize),
+    /// What follows from the result of a task, such as the handlers that it notifies.
+    End,
 }
 
 /// The settings of a loop.

@@ -25,7 +25,11 @@ impl Machine {
         let Some(run) = &mut self.current else {
             return;
         };
-        if run.strategy == Strategy::Linear && run.hosts.values().any(|host| host.running.is_some())
+        if run.strategy == Strategy::Linear
+            && run
+                .hosts
+                .values()
+                .any(|host| host.running.is_some() || host.is_starting)
         {
             return;
         }
@@ -34,9 +38,9 @@ impl Machine {
             .batch
             .iter()
             .filter(|name| {
-                run.hosts
-                    .get(*name)
-                    .is_some_and(|host| !host.includes.is_empty() && host.running.is_none())
+                run.hosts.get(*name).is_some_and(|host| {
+                    !host.includes.is_empty() && host.running.is_none() && !host.is_starting
+                })
             })
             .cloned()
             .collect();

@@ -98,9 +98,7 @@ impl Machine {
         {
             return false;
         }
-        let throttle = task.node.nearest(Keyword::Throttle);
-        let throttle = throttle.and_then(|data| render_data(data, &task.variables).ok());
-        let throttle = throttle.and_then(|value| text_of(&value).trim().parse::<usize>().ok());
+        let throttle = task.throttle;
         if throttle.is_some_and(|most| most > 0 && self.running_of(&task.node.task) >= most) {
             return false;
         }

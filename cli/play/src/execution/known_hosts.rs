@@ -108,7 +108,31 @@ impl KnownHosts {
     }
 }
 
+/// The variables that the results of tasks have set on a host.
+#[derive(Debug, Clone)]
+pub(super) struct SetVariables {
+    facts: Values,
+    included: Vec<Layer>,
+    assigned: Values,
+}
+
 impl KnownHost {
+    /// Returns the variables that the results of tasks have set so far.
+    pub(super) fn set_variables(&self) -> SetVariables {
+        SetVariables {
+            facts: Arc::clone(&self.facts),
+            included: self.included.clone(),
+            assigned: Arc::clone(&self.assigned),
+        }
+    }
+
+    /// Sets the variables of the results of tasks back to what they were.
+    pub(super) fn set_back(&mut self, before: SetVariables) {
+        self.facts = before.facts;
+        self.included = before.included;
+        self.assigned = before.assigned;
+    }
+
     /// Adds the variables that tasks have set on top of others: included files, registered results, and those of
     /// `set_fact`.
     pub(super) fn results_above(&self, variables: Variables) -> Variables {

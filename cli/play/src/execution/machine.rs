@@ -15,8 +15,9 @@ use super::Options;
 use super::controller_settings::controller_settings;
 use super::event::PlayEvent;
 use super::frame::TaskNode;
-use super::host_run::{HostRun, HostState, Planned, TaskRun};
+use super::host_run::{HostRun, HostState, TaskRun};
 use super::known_hosts::KnownHosts;
+use super::lookups::{Purpose, Start};
 use super::play_run::PlayRun;
 use super::recap::Recap;
 use super::steps::{StepAnswer, Steps};
@@ -55,8 +56,10 @@ pub(super) struct Machine {
     pub(super) calls: Vec<Call>,
     /// The host and the item of each call that was given out, by its id.
     pub(super) under_way: HashMap<String, (String, usize)>,
-    /// The host and the purpose of each lookup that was given out, by its id.
-    pub(super) lookups: HashMap<String, (String, Planned)>,
+    /// The purpose of each lookup that was given out, by its id.
+    pub(super) lookups: HashMap<String, Purpose>,
+    /// Whether a play waits for a lookup before it can begin.
+    pub(super) is_opening: bool,
     pub(super) events: Vec<PlayEvent>,
     pub(super) recap: Recap,
     /// Whether an error in the playbook has ended all plays.
@@ -94,6 +97,7 @@ impl Machine {
             calls: Vec::new(),
             under_way: HashMap::new(),
             lookups: HashMap::new(),
+            is_opening: false,
             events: Vec::new(),
             recap: Recap::default(),
             has_error: false,
@@ -105,12 +109,15 @@ impl Machine {
 
     /// Whether all plays are over.
     pub(super) fn is_done(&self) -> bool {
-        self.current.is_none() && self.plays.is_empty()
+        self.current.is_none() && self.plays.is_empty() && !self.is_opening
     }
 
     /// Advances as far as possible without the end of another call.
     pub(super) fn advance(&mut self) {
         loop {
+            if self.is_opening {
+                return;
+            }
             if self.current.is_none() {
                 let Some(play) = self.plays.pop_front() else {
                     self.tell_missing_start();
@@ -130,7 +137,7 @@ impl Machine {
             }
             for (node, handler, hosts) in groups {
                 if self.is_wanted(&node) {
-                    self.begin_task(&node, handler, &hosts);
+                    self.start(Start::new(node, handler, hosts));
                 } else {
                     self.leave_out(handler, &hosts);
                 }
@@ -178,10 +185,8 @@ impl Machine {
 
     /// Whether a host of the batch is running a task.
     pub(super) fn is_busy(&self) -> bool {
-        let hosts = self.current.iter().flat_map(|run| run.hosts.values());
-        hosts
-            .into_iter()
-            .any(|host| host.running.is_some() || !host.includes.is_empty())
+        let mut hosts = self.current.iter().flat_map(|run| run.hosts.values());
+        hosts.any(HostRun::is_busy)
     }
 
     pub(super) fn warn(&mut self, message: String) {

@@ -33,9 +33,7 @@ impl Machine {
         let mut free = Vec::new();
         let mut active_hosts = 0;
         for name in &batch {
-            let is_idle = self
-                .host(name)
-                .is_some_and(|host| host.running.is_none() && host.includes.is_empty());
+            let is_idle = self.host(name).is_some_and(|host| !host.is_busy());
             let is_going = self
                 .host(name)
                 .is_some_and(|host| host.state == HostState::Going);

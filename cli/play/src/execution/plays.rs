@@ -13,14 +13,53 @@ use super::frame::Frame;
 use super::handlers::Handlers;
 use super::host_run::{HostRun, HostState};
 use super::known_hosts::KnownHost;
+use super::lookups::Purpose;
 use super::machine::Machine;
 use super::play_run::{PlayRun, Strategy};
 use super::role_names::RoleNames;
 use super::scope::PlayVariables;
 use super::stages;
+use super::start_at::StartAt;
+use crate::call::Names;
 use crate::language::{Keyword, Play, builtin};
+use crate::programs::{self, Answers};
 use crate::selection;
 use crate::templates::{Variables, is_truthy, map_of_names, render, render_data, text_of};
+
+/// A play that is about to begin.
+#[derive(Debug)]
+pub(super) struct Opening {
+    play: Arc<Play>,
+    /// All of its hosts, and those of them that are not lost.
+    all: Vec<String>,
+    hosts: Vec<String>,
+    /// The task at which the play starts.
+    start_at: Option<StartAt>,
+    variables: PlayVariables,
+    /// The variables that its keywords can read.
+    general: Variables,
+    /// What was looked up for its keywords.
+    pub(super) answers: Answers,
+}
+
+/// The keywords of a play, evaluated.
+#[derive(Debug)]
+struct PlayKeywords {
+    sizes: Result<Vec<usize>, String>,
+    gathers: bool,
+    handlers: Handlers,
+    is_forced: bool,
+    most_failures: Option<f64>,
+}
+
+/// Returns the sizes of the batches into which `serial` splits so many hosts.
+fn batch_sizes(play: &Play, variables: &Variables, hosts: usize) -> Result<Vec<usize>, String> {
+    let Some(data) = play.settings.get(Keyword::Serial) else {
+        return Ok(vec![hosts]);
+    };
+    let value = render_data(data, variables).map_err(|error| error.to_string())?;
+    batches::sizes(&value, hosts)
+}
 
 impl Machine {
     /// Starts a play: selects its hosts, and splits them into batches.
@@ -54,41 +93,91 @@ impl Machine {
             Some(_) => return,
         };
         batches::order(&mut hosts, play.settings.text(Keyword::Order).as_deref());
-        let frame = Frame::of_play(&play);
         let mut variables = self.play_variables(&play);
         let general = variables.of_host(&KnownHost::default(), &self.known, &[]);
         self.reader.set_variables_of_tags(general.clone());
-        let value = |keyword| {
-            let data = play.settings.get(keyword)?;
-            render_data(data, &general).ok()
-        };
-        let flag = |keyword| value(keyword).is_some_and(|value| is_truthy(&value));
-        let sizes = self.batch_sizes(&play, &general, hosts.len());
-        let strategy = self.strategy(&play);
-        let gathers = match value(Keyword::GatherFacts) {
-            Some(value) => is_truthy(&value),
-            None => self.options.settings.gathers_facts(),
-        };
-        let gather = gathers.then(|| play.gathering_task());
-        let role_names = RoleNames::of(&play);
         let magic = Arc::make_mut(&mut variables.magic);
         magic.insert(
             "ansible_play_hosts_all".to_owned(),
             Value::from(all.clone()),
         );
-        let render_name = |text: &str| {
-            render(text, &general).map_or_else(|_| text.to_owned(), |name| text_of(&name))
+        self.open_play(Opening {
+            play,
+            all,
+            hosts,
+            start_at,
+            variables,
+            general,
+            answers: Answers::default(),
+        });
+    }
+
+    /// Begins a play, once the lookups in its keywords have ended.
+    pub(super) fn open_play(&mut self, opening: Opening) {
+        let keywords = programs::evaluate(&opening.answers, || self.play_keywords(&opening));
+        self.is_opening = keywords.is_err();
+        match keywords {
+            Ok(keywords) => self.run_play(opening, keywords),
+            Err(program) => {
+                let names = Names {
+                    play: opening.play.name.clone(),
+                    task: opening.play.name.clone(),
+                    module: "lookup".to_owned(),
+                    host: opening.hosts[0].clone(),
+                    item: None,
+                };
+                let limit = self.options.settings.task_timeout;
+                let answered = opening.answers.count();
+                let purpose = Purpose::Play(Box::new(opening));
+                self.give_out_lookup("play", names, *program, limit, answered, purpose);
+            }
+        }
+    }
+
+    /// Evaluates the keywords of a play, without any effect.
+    fn play_keywords(&self, opening: &Opening) -> PlayKeywords {
+        let play = &opening.play;
+        let general = &opening.general;
+        let value = |keyword| {
+            let data = play.settings.get(keyword)?;
+            render_data(data, general).ok()
         };
+        let flag = |keyword| value(keyword).is_some_and(|value| is_truthy(&value));
+        let render_name = |text: &str| {
+            render(text, general).map_or_else(|_| text.to_owned(), |name| text_of(&name))
+        };
+        PlayKeywords {
+            sizes: batch_sizes(play, general, opening.hosts.len()),
+            gathers: match value(Keyword::GatherFacts) {
+                Some(value) => is_truthy(&value),
+                None => self.options.settings.gathers_facts(),
+            },
+            handlers: Handlers::of(play, render_name),
+            is_forced: flag(Keyword::ForceHandlers) || self.options.settings.force_handlers,
+            most_failures: value(Keyword::MaxFailPercentage)
+                .and_then(|value| batches::number(&value)),
+        }
+    }
+
+    /// Begins the first batch of hosts of a play.
+    fn run_play(&mut self, opening: Opening, keywords: PlayKeywords) {
+        let play = opening.play;
+        let frame = Frame::of_play(&play);
+        let sizes = keywords.sizes.unwrap_or_else(|reason| {
+            self.warn(format!("`serial`: {reason}; all hosts are one batch"));
+            vec![opening.hosts.len()]
+        });
+        let gather = keywords.gathers.then(|| play.gathering_task());
         let run = PlayRun {
             frame: Arc::clone(&frame),
             stages: stages::stages(&play, gather).into(),
-            role_names,
-            handlers: Handlers::of(&play, render_name),
-            variables,
-            strategy,
-            start_at,
-            batches: batches::split(&hosts, &sizes).into(),
-            all,
+            role_names: RoleNames::of(&play),
+            handlers: keywords.handlers,
+            variables: opening.variables,
+            strategy: self.strategy(&play),
+            start_at: opening.start_at,
+            batches: batches::split(&opening.hosts, &sizes).into(),
+            all: opening.all,
             batch: Vec::new(),
             hosts: HashMap::new(),
             failed_in_task: BTreeSet::new(),
@@ -96,9 +185,8 @@ impl Machine {
             has_failed_on_all_hosts: false,
             is_stopped: false,
             is_ended: false,
-            is_forced: flag(Keyword::ForceHandlers) || self.options.settings.force_handlers,
-            most_failures: value(Keyword::MaxFailPercentage)
-                .and_then(|value| batches::number(&value)),
+            is_forced: keywords.is_forced,
+            most_failures: keywords.most_failures,
             number: self.play_number,
             play,
         };
@@ -118,20 +206,6 @@ impl Machine {
             }
         }
         selected.names
-    }
-
-    /// Returns the sizes of the batches into which `serial` splits so many hosts.
-    fn batch_sizes(&mut self, play: &Play, variables: &Variables, hosts: usize) -> Vec<usize> {
-        let Some(data) = play.settings.get(Keyword::Serial) else {
-            return vec![hosts];
-        };
-        let sizes = render_data(data, variables)
-            .map_err(|error| error.to_string())
-            .and_then(|value| batches::sizes(&value, hosts));
-        sizes.unwrap_or_else(|reason| {
-            self.warn(format!("`serial`: {reason}; all hosts are one batch"));
-            vec![hosts]
-        })
     }
 
     /// Returns how the hosts of a play go through its tasks.
@@ -164,6 +238,7 @@ impl Machine {
                     state: HostState::Going,
                     has_left: false,
                     running: None,
+                    is_starting: false,
                     notifications: Vec::new(),
                     notified: BTreeSet::new(),
                     start_at: start_at.clone(),

@@ -10,21 +10,38 @@ use crate::result::{TaskResult, TaskStatus, flag};
 /// Returns the value that `register` stores for a result.
 pub(super) fn registered(result: &TaskResult) -> Json {
     let mut map = result.result.clone();
-    map.remove(CACHEABLE);
+    map.shift_remove(CACHEABLE);
     if let Some(diff) = &result.diff {
         map.insert("diff".to_owned(), diff.clone());
     }
     map.entry("changed").or_insert(false.into());
-    map.entry("failed").or_insert(false.into());
+    // A task that was skipped and a loop have neither failed nor not.
+    if !map.contains_key("skipped") {
+        map.entry("failed").or_insert(false.into());
+    }
     for (wrong, usual) in [("stdout", "stdout_lines"), ("stderr", "stderr_lines")] {
         if let Some(Json::String(text)) = map.get(wrong)
             && !map.contains_key(usual)
         {
             let lines: Vec<Json> = text.lines().map(Json::from).collect();
-            map.insert(usual.to_owned(), Json::Array(lines));
+            let at = place_of_lines(&map);
+            // The lines of stdout come first.
+            let at = at + usize::from(map.keys().nth(at).is_some_and(|key| key == "stdout_lines"));
+            map.shift_insert(at, usual.to_owned(), Json::Array(lines));
         }
     }
     Json::Object(map)
+}
+
+/// Returns the place of the lines of an output: behind what the module has returned, and before what the task has added.
+fn place_of_lines(map: &Map<String, Json>) -> usize {
+    let place = |name: &str| map.keys().position(|key| key == name);
+    match (place("failed"), place("msg")) {
+        // The module has returned that it has failed.
+        (Some(failed), Some(message)) if failed < message => message + 1,
+        (Some(failed), _) => failed,
+        (None, _) => map.len(),
+    }
 }
 
 /// Makes the result of a task that did not run, because a condition did not hold.
@@ -57,9 +74,9 @@ pub(super) fn without_items() -> Map<String, Json> {
 /// Makes the result of a failed task.
 pub(super) fn failed(reason: &str) -> Map<String, Json> {
     let mut result = Map::new();
-    result.insert("changed".to_owned(), false.into());
     result.insert("failed".to_owned(), true.into());
     result.insert("msg".to_owned(), reason.into());
+    result.insert("changed".to_owned(), false.into());
     result
 }
 

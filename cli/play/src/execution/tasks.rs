@@ -1,36 +1,40 @@
 //! Starts tasks on their hosts.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::event::PlayEvent;
 use super::frame::TaskNode;
 use super::host_run::{LoopControl, Planning, TaskRun};
+use super::lookups::Start;
 use super::machine::{Machine, meta_word};
 use crate::actions;
 use crate::data::Value as DataValue;
 use crate::language::{Keyword, builtin};
+use crate::programs;
 use crate::templates::{SearchPath, Variables, is_truthy, render_data};
 
 impl Machine {
-    /// Starts a task on hosts.
-    pub(super) fn begin_task(&mut self, node: &TaskNode, handler: Option<usize>, hosts: &[String]) {
+    /// Starts a task on hosts. `runs_once` says whether the first one runs it for all.
+    pub(super) fn begin_task(&mut self, start: &Start, runs_once: bool) {
+        let (node, handler, hosts) = (&start.node, start.handler, &start.hosts);
+        let answers = &start.planning.answers;
         let name = builtin(&node.task.module).to_owned();
         let resets = meta_word(&node.task) == "reset_connection";
         if name == "meta" && !resets {
             // The inventory is read once for all hosts of the task.
-            if meta_word(&node.task) == "refresh_inventory" && self.is_meant(node, &hosts[0]) {
+            if meta_word(&node.task) == "refresh_inventory"
+                && programs::evaluate_with_known(answers, || self.is_meant(node, &hosts[0]))
+            {
                 self.refresh_inventory();
             }
-            for host in hosts {
-                self.meta(node, host);
-            }
+            programs::evaluate_with_known(answers, || {
+                for host in hosts {
+                    self.meta(node, host);
+                }
+            });
             return;
         }
-        let runs_once = actions::is_for_all_hosts(&node.task.module)
-            || self
-                .flag_of(node, Keyword::RunOnce, &hosts[0])
-                .unwrap_or(false);
         if runs_once {
             let (first, followers) = (hosts[0].clone(), hosts[1..].to_vec());
             for host in &followers {
@@ -101,11 +105,15 @@ impl Machine {
             decided: None,
             secrets: BTreeSet::new(),
             values: HashMap::new(),
+            before: BTreeMap::new(),
             included_variables: HashMap::new(),
             is_prepared: is_follower,
             preparation: Planning::default(),
             plans: HashMap::new(),
             handler,
+            throttle: None,
+            ending: None,
+            end: Planning::default(),
         };
         if let (Some(index), Some(host)) = (handler, self.host_mut(name)) {
             host.notified.remove(&index);

@@ -23,6 +23,7 @@ impl Condition {
             }
             Value::Text(text) | Value::Unsafe(text) => Some(Self::Expression(text.clone())),
             Value::Number(number) => Some(Self::Expression(number.to_string())),
+            Value::Long(number) => Some(Self::Expression(number.to_string())),
             Value::Vault(_) | Value::List(_) | Value::Map(_) => None,
         }
     }

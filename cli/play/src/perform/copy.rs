@@ -67,7 +67,7 @@ impl HostAction<'_> {
             .map(|folder| below(&root, &folder.to_string_lossy()));
         for folder in roots.chain(inner) {
             let mut arguments = self.file_arguments();
-            arguments.remove("mode");
+            arguments.shift_remove("mode");
             if let Some(mode) = self.argument("directory_mode") {
                 arguments.insert("mode".to_owned(), mode.clone());
             }
@@ -90,7 +90,7 @@ impl HostAction<'_> {
                 return Ok(result);
             }
             changed |= flag(&result, "changed");
-            match result.remove("diff") {
+            match result.shift_remove("diff") {
                 Some(Value::Array(more)) => diffs.extend(more),
                 Some(other) => diffs.push(other),
                 None => {}
@@ -192,9 +192,9 @@ impl HostAction<'_> {
             .send_file(&self.target, privilege, source, self.context)
             .await?;
         let mut arguments = self.call.arguments.clone();
-        arguments.remove("decrypt");
+        arguments.shift_remove("decrypt");
         if !dest.ends_with('/') {
-            arguments.remove("directory_mode");
+            arguments.shift_remove("directory_mode");
         }
         preserve_mode(&mut arguments, local)?;
         arguments.insert("src".to_owned(), sent.clone().into());

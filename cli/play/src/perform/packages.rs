@@ -13,7 +13,7 @@ impl HostAction<'_> {
     pub(super) async fn package(&self) -> ActionResult {
         let manager = self.manager("pkg_mgr").await?;
         let mut arguments = self.call.arguments.clone();
-        arguments.remove("use");
+        arguments.shift_remove("use");
         self.module(&module_name(&manager), arguments).await
     }
 
@@ -21,11 +21,11 @@ impl HostAction<'_> {
     pub(super) async fn service(&self) -> ActionResult {
         let manager = self.manager("service_mgr").await?;
         let mut arguments = self.call.arguments.clone();
-        arguments.remove("use");
+        arguments.shift_remove("use");
         let module = match manager.as_str() {
             "systemd" => {
                 for name in NOT_OF_SYSTEMD {
-                    arguments.remove(name);
+                    arguments.shift_remove(name);
                 }
                 "systemd".to_owned()
             }

@@ -61,10 +61,10 @@ impl HostAction<'_> {
             .await?;
         let mut result = result?;
         for name in ["cmd", "delta", "start", "end"] {
-            result.remove(name);
+            result.shift_remove(name);
         }
         if result.get("msg").and_then(Value::as_str) == Some("") {
-            result.remove("msg");
+            result.shift_remove("msg");
         }
         result.insert("changed".to_owned(), true.into());
         Ok(result)
@@ -112,7 +112,7 @@ impl HostAction<'_> {
         }
         let mut arguments = self.call.arguments.clone();
         for name in ["creates", "decrypt", "copy"] {
-            arguments.remove(name);
+            arguments.shift_remove(name);
         }
         let name = "ansible.legacy.unarchive";
         let Some(path) = source else {

@@ -65,7 +65,10 @@ fn text(side: &Value) -> String {
     match side {
         Value::String(text) => text.clone(),
         other => {
-            let text = serde_json::to_string_pretty(other);
+            // Keys in another order are no difference.
+            let mut sorted = other.clone();
+            sorted.sort_all_objects();
+            let text = serde_json::to_string_pretty(&sorted);
             let mut text = text.unwrap_or_else(|error| error.to_string());
             text.push('\n');
             text

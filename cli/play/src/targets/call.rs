@@ -308,7 +308,7 @@ fn untag(value: &mut Value) {
         Value::Object(fields) => fields,
         _ => return,
     };
-    let kind = fields.remove("__ansible_type");
+    let kind = fields.shift_remove("__ansible_type");
     let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
     match kind {
         "ErrorSummary" | "WarningSummary" => {
@@ -334,7 +334,7 @@ fn untag(value: &mut Value) {
         }
         // A text with its origin.
         _ if !kind.is_empty() && fields.contains_key("value") => {
-            *value = fields.remove("value").unwrap_or_default();
+            *value = fields.shift_remove("value").unwrap_or_default();
         }
         _ => fields.values_mut().for_each(untag),
     }

@@ -6,17 +6,17 @@ use std::hash::BuildHasher as _;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use indexmap::IndexMap;
-use minijinja::value::{Kwargs, Rest, ValueKind};
+use minijinja::value::{Kwargs, Rest};
 use minijinja::{Environment, Error, Expression, Output, State, UndefinedBehavior, Value};
 
-use super::errors::{item, one_line};
+use super::errors::{attribute, item, one_line};
 use super::function_arguments::FunctionArguments;
 use super::maps::map_of;
 use super::names::NamedFunctions;
 use super::rendered_values::Omit;
 use super::source::{self, DELIMITERS, Escapes};
 use super::undefined::{self, TemplateError, Undefined};
-use super::values::text_of;
+use super::values::printed;
 use super::{filters, jinja_tests, methods, mutable};
 use crate::data::is_template;
 
@@ -61,6 +61,17 @@ static BASE: LazyLock<NamedFunctions> = LazyLock::new(|| {
     });
     engine.add_function(source::MUTABLE, mutable::of);
     engine.add_function("namespace", minijinja::functions::namespace);
+    engine.add_function("cycler", |items: Rest<Value>| {
+        minijinja_contrib::globals::cycler(items.0)
+    });
+    engine.add_function("joiner", minijinja_contrib::globals::joiner);
+    engine.add_function("undef", |placed: Rest<Value>, named: Kwargs| {
+        let given = FunctionArguments::new("undef", &["hint"], &placed, &named)?;
+        let hint = given.text("hint");
+        Ok::<_, Error>(undefined::undefined(
+            hint.unwrap_or_else(|| "undef()".to_owned()),
+        ))
+    });
     engine.add_function("now", |placed: Rest<Value>, named: Kwargs| {
         let given = FunctionArguments::new("now", &["utc", "fmt"], &placed, &named)?;
         filters::now(
@@ -69,6 +80,9 @@ static BASE: LazyLock<NamedFunctions> = LazyLock::new(|| {
         )
     });
     engine.add_function(source::ITEM, |value: &Value, key: &Value| item(value, key));
+    engine.add_function(source::ATTRIBUTE, |value: &Value, name: &str| {
+        attribute(value, name)
+    });
     engine.add_function(source::MINUS, |left: &Value, right: &Value| {
         filters::minus(left, right)
     });
@@ -121,15 +135,18 @@ fn format(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<
     } else if value.downcast_object_ref::<Undefined>().is_some() {
         // Writes nothing: the evaluation fails at its end because of the undefined value.
         Ok(())
-    } else if value.kind() == ValueKind::String {
-        out.write_str(value.as_str().unwrap_or_default())
+    } else if let Some(text) = value
+        .as_str()
+        .filter(|text| !(text.is_empty() && MARKS.get()))
+    {
+        out.write_str(text)
     } else if value.downcast_object_ref::<Omit>().is_some() && !MARKS.get() {
         Ok(())
     } else if MARKS.get() {
         let number = undefined::store_value(value.clone());
         out.write_str(&format!("{}{number}\u{2}", *MARK))
     } else {
-        out.write_str(&text_of(value))
+        out.write_str(&printed(value))
     };
     written.map_err(Error::from)
 }
@@ -221,9 +238,10 @@ fn compiled(
     Ok(made)
 }
 
-/// Replaces the markers in an output by their values.
+/// Replaces the markers in an output by their values. Returns null if nothing was written but null.
 fn without_marks(output: &str, values: &[Value]) -> Value {
     let mut text = String::with_capacity(output.len());
+    let mut is_null = true;
     let mut rest = output;
     while let Some((before, marked)) = rest.split_once(MARK.as_str()) {
         text.push_str(before);
@@ -234,10 +252,14 @@ fn without_marks(output: &str, values: &[Value]) -> Value {
             if text.is_empty() && rest.is_empty() {
                 return value.clone();
             }
-            text.push_str(&text_of(value));
+            is_null &= value.is_none();
+            text.push_str(&printed(value));
         }
     }
     text.push_str(rest);
+    if is_null && text.is_empty() {
+        return Value::from(());
+    }
     Value::from(text)
 }
 

@@ -21,6 +21,20 @@ pub(super) fn item(value: &Value, key: &Value) -> Result<Value, Error> {
     })
 }
 
+/// Looks up an attribute from which others are read. If it does not exist, returns an undefined value, whatever it is
+/// looked up in, so that a template may test what is read from it.
+pub(super) fn attribute(value: &Value, name: &str) -> Result<Value, Error> {
+    if value.is_undefined() {
+        return Err(Error::new(ErrorKind::UndefinedError, "undefined value"));
+    }
+    let found = value.get_attr(name)?;
+    Ok(if found.is_undefined() {
+        undefined(format!("..{name}"))
+    } else {
+        found
+    })
+}
+
 /// Formats an error of the engine in one line.
 pub(super) fn one_line(error: &Error) -> String {
     let mut said = error

@@ -21,7 +21,7 @@ mod yaml;
 use minijinja::Value;
 use minijinja::value::{FunctionArgs, FunctionResult, Kwargs, Rest};
 
-use super::function_arguments::{FunctionArguments, wrong};
+use super::function_arguments::FunctionArguments;
 use super::names::NamedFunctions;
 
 pub(super) use combinations::{product, subelements, zipped};
@@ -56,7 +56,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
 }
 
 impl NamedFunctions {
-    /// Adds a filter that takes its arguments by position or by name, and refuses undefined values.
+    /// Adds a filter that takes its arguments by position or by name. It is not called with undefined values.
     fn plain(
         &mut self,
         name: &'static str,
@@ -68,7 +68,8 @@ impl NamedFunctions {
     ) {
         let with_arguments = move |value: Value, placed: Rest<Value>, named: Kwargs| {
             if value.is_undefined() {
-                return Err(wrong("the value is undefined"));
+                // The template may have a default for the result.
+                return Ok(value);
             }
             let given = FunctionArguments::new(name, parameters, &placed, &named)?;
             filter(&value, &given)

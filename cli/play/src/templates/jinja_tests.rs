@@ -122,6 +122,23 @@ impl NamedFunctions {
     }
 }
 
+/// Returns the remainder of a division, which is not negative, or `None` if the divisor is 0. Whole numbers are divided
+/// exactly.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a remainder of small divisors is exact, and of others only whether it is 0 counts"
+)]
+fn remainder(value: &Value, by: &Value) -> Result<Option<f64>, Error> {
+    if value.is_integer()
+        && by.is_integer()
+        && let (Ok(value), Ok(by)) = (i128::try_from(value.clone()), i128::try_from(by.clone()))
+    {
+        return Ok((by != 0).then(|| value.checked_rem_euclid(by).unwrap_or(0) as f64));
+    }
+    let by = number(by)?;
+    Ok((by != 0.0).then_some(number(value)?.rem_euclid(by)))
+}
+
 fn types(engine: &mut NamedFunctions) {
     engine.question("string", &[], |value, _| {
         Ok(value.kind() == ValueKind::String)
@@ -172,16 +189,16 @@ fn types(engine: &mut NamedFunctions) {
         let text = text_of(value);
         Ok(text.to_uppercase() == text && text.chars().any(char::is_alphabetic))
     });
-    engine.question("even", &[], |value, _| Ok(number(value)? % 2.0 == 0.0));
+    engine.question("even", &[], |value, _| {
+        Ok(remainder(value, &Value::from(2))? == Some(0.0))
+    });
     engine.question("odd", &[], |value, _| {
-        Ok((number(value)?.rem_euclid(2.0) - 1.0).abs() < f64::EPSILON)
+        Ok(remainder(value, &Value::from(2))? == Some(1.0))
     });
     engine.question("divisibleby", &["num"], |value, given| {
-        let by = number(given.needed("num")?)?;
-        if by == 0.0 {
-            return Err(wrong("the divisor of `divisibleby` cannot be 0"));
-        }
-        Ok(number(value)? % by == 0.0)
+        let remainder = remainder(value, given.needed("num")?)?;
+        let remainder = remainder.ok_or_else(|| wrong("the divisor of `divisibleby` cannot be 0"));
+        Ok(remainder? == 0.0)
     });
     engine.question("sameas", &["other"], |value, given| {
         let other = given.needed("other")?;

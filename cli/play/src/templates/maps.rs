@@ -7,6 +7,7 @@ use minijinja::Value;
 use minijinja::value::{Enumerator, Object, ObjectExt as _, ValueKind};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::undefined::undefined;
 use super::values::text_of;
@@ -67,10 +68,92 @@ impl Object for Map {
 }
 
 /// Reads JSON, such as the result of a module. No text in it is a template, whatever it looks like. Unlike in a
-/// [`serde_json::Value`], maps keep the order of their entries.
+/// [`serde_json::Value`], maps keep the order of their entries, and whole numbers may have up to 128 bits.
 pub(crate) fn from_json_text(text: &str) -> Result<Value, serde_json::Error> {
+    if may_have_long_numbers(text) {
+        return from_raw(serde_json::from_str(text)?);
+    }
     let Ordered(value) = serde_json::from_str(text)?;
     Ok(value)
+}
+
+/// The least number of digits of a whole number that has more than 64 bits.
+const LONG: usize = 19;
+
+/// Whether a text may contain whole numbers of more than 64 bits, which `serde_json` would round.
+fn may_have_long_numbers(text: &str) -> bool {
+    let mut digits = 0;
+    text.bytes().any(|byte| {
+        digits = if byte.is_ascii_digit() { digits + 1 } else { 0 };
+        digits >= LONG
+    })
+}
+
+/// Reads JSON member by member, and each number by its digits. This takes several passes over nested members.
+fn from_raw(raw: &RawValue) -> Result<Value, serde_json::Error> {
+    let text = raw.get();
+    match text.as_bytes().first() {
+        Some(b'[') => {
+            let members: Vec<&RawValue> = serde_json::from_str(text)?;
+            members.into_iter().map(from_raw).collect()
+        }
+        Some(b'{') => {
+            let RawEntries(entries) = serde_json::from_str(text)?;
+            let entries = entries.into_iter();
+            let entries: Result<Vec<_>, _> = entries
+                .map(|(key, raw)| Ok((Value::from(key), from_raw(raw)?)))
+                .collect();
+            Ok(plain_map_of(entries?))
+        }
+        Some(b'-' | b'0'..=b'9') if text.len() >= LONG => match whole_of_digits(text) {
+            Some(whole) => Ok(whole),
+            None if text.contains(['.', 'e', 'E']) => {
+                let Ordered(value) = serde_json::from_str(text)?;
+                Ok(value)
+            }
+            None => Err(serde::de::Error::custom(format!(
+                "the number {text} has more than 128 bits"
+            ))),
+        },
+        _ => {
+            let Ordered(value) = serde_json::from_str(text)?;
+            Ok(value)
+        }
+    }
+}
+
+/// The entries of an object in their order, whose values are not read yet.
+struct RawEntries<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for RawEntries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+
+        impl<'de> Visitor<'de> for Entries {
+            type Value = RawEntries<'de>;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+                let mut read = Vec::with_capacity(entries.size_hint().unwrap_or_default());
+                while let Some(entry) = entries.next_entry()? {
+                    read.push(entry);
+                }
+                Ok(RawEntries(read))
+            }
+        }
+
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+/// Returns the whole number that these digits are, if it has no more than 128 bits.
+pub(super) fn whole_of_digits(digits: &str) -> Option<Value> {
+    let whole: i128 = digits.parse().ok()?;
+    // The engine knows by its type whether a number is small.
+    Some(i64::try_from(whole).map_or_else(|_| Value::from(whole), Value::from))
 }
 
 /// A value that is deserialized from a document.
@@ -161,18 +244,33 @@ pub(super) fn number_value(number: &serde_json::Number) -> Value {
     }
 }
 
-/// Returns the value as if it had been read from a document: no text in it is a template, and maps keep their order.
-pub(crate) fn as_document(value: &Value) -> Result<Value, serde_json::Error> {
-    from_json_text(&to_json_text(value))
+/// Returns the value as if it had been read from a document: with texts for what JSON has no type for. Numbers keep all
+/// their digits.
+pub(crate) fn as_document(value: &Value) -> Value {
+    let members = || value.try_iter().into_iter().flatten();
+    match value.kind() {
+        ValueKind::None | ValueKind::Bool | ValueKind::Number | ValueKind::String => value.clone(),
+        ValueKind::Undefined => Value::from(()),
+        ValueKind::Map => plain_map_of(members().map(|key| {
+            let of_key = value.get_item(&key).unwrap_or_default();
+            (Value::from(key_text(&key)), as_document(&of_key))
+        })),
+        ValueKind::Seq | ValueKind::Iterable => {
+            members().map(|member| as_document(&member)).collect()
+        }
+        _ => Value::from(text_of(value)),
+    }
 }
 
 /// Formats a value as JSON. The entries of maps keep their order.
+#[cfg(test)]
 pub(crate) fn to_json_text(value: &Value) -> String {
     let mut out = String::new();
     write_json_text(value, &mut out);
     out
 }
 
+#[cfg(test)]
 fn write_json_text(value: &Value, out: &mut String) {
     match value.kind() {
         ValueKind::Map => {
@@ -197,7 +295,8 @@ fn write_json_text(value: &Value, out: &mut String) {
     }
 }
 
-/// Converts a value to JSON. Values that JSON has no type for become text, and infinite numbers and NaN become null.
+/// Converts a value to JSON. Values that JSON has no type for become text: also whole numbers of more than 64 bits, which
+/// would be rounded, infinite numbers, and NaN.
 pub(crate) fn to_json(value: &Value) -> serde_json::Value {
     match value.kind() {
         ValueKind::None | ValueKind::Undefined => serde_json::Value::Null,
@@ -205,7 +304,11 @@ pub(crate) fn to_json(value: &Value) -> serde_json::Value {
         ValueKind::Number => match (value.as_i64(), u64::try_from(value.clone())) {
             (Some(whole), _) if value.is_integer() => whole.into(),
             (_, Ok(whole)) if value.is_integer() => whole.into(),
-            _ => f64::try_from(value.clone()).map_or(serde_json::Value::Null, Into::into),
+            _ if value.is_integer() => text_of(value).into(),
+            _ => match f64::try_from(value.clone()) {
+                Ok(number) if number.is_finite() => number.into(),
+                _ => text_of(value).into(),
+            },
         },
         ValueKind::Map => {
             let keys = value.try_iter().into_iter().flatten();

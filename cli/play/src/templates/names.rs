@@ -1,10 +1,11 @@
 //! The names of filters, tests and lookups, and the check for unknown ones before anything runs.
 
-use minijinja::Environment;
 use minijinja::functions::Function;
-use minijinja::value::{FunctionArgs, FunctionResult};
+use minijinja::value::{FunctionArgs, FunctionResult, Kwargs, Rest};
+use minijinja::{Environment, State, Value};
 
 use super::source::{self, DELIMITERS, Named};
+use super::undefined::first_undefined;
 use super::{engine, lookups};
 
 /// An engine to which filters and tests are added, with a record of all their names.
@@ -23,8 +24,38 @@ impl NamedFunctions {
         }
     }
 
-    /// Adds a filter with the signature of the engine.
+    /// Adds a filter with the signature of the engine. If one of its arguments is undefined, the filter is not called, and
+    /// its result is that argument, for which the template may have a default.
     pub(super) fn filter<F, Rv, Args>(&mut self, name: &'static str, filter: F)
+    where
+        F: Function<Rv, Args>,
+        Rv: FunctionResult,
+        Args: for<'a> FunctionArgs<'a>,
+    {
+        let filter = Value::from_function(filter);
+        self.filter_of_any(
+            name,
+            move |state: &mut State<'_, '_>, placed: Rest<Value>, named: Kwargs| {
+                let mut arguments = placed.0;
+                if let Some(undefined) = first_undefined(&arguments) {
+                    return Ok(undefined.clone());
+                }
+                for name in named.args() {
+                    let value: Value = named.get(name)?;
+                    if let Some(undefined) = first_undefined(std::slice::from_ref(&value)) {
+                        return Ok(undefined.clone());
+                    }
+                }
+                if named.args().next().is_some() {
+                    arguments.push(named.into());
+                }
+                filter.call(state, &arguments)
+            },
+        );
+    }
+
+    /// Adds a filter that is called with undefined values, too.
+    pub(super) fn filter_of_any<F, Rv, Args>(&mut self, name: &'static str, filter: F)
     where
         F: Function<Rv, Args>,
         Rv: FunctionResult,

@@ -2,11 +2,14 @@
 
 mod conditions;
 mod data;
+mod expressions;
 mod files;
 mod filters;
 mod lookups;
+mod numbers;
 mod templates;
 mod tests;
+mod undefined;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -161,6 +164,9 @@ fn probes_have_the_results_that_ansible_gives() {
         filters::FILTERS,
         tests::TESTS,
         lookups::LOOKUPS,
+        expressions::EXPRESSIONS,
+        numbers::NUMBERS,
+        undefined::UNDEFINED,
     ];
     // Ansible hashes passwords with a separate package, which may not be installed.
     let passlib = Command::new(&python)
@@ -251,6 +257,45 @@ fn what_is_undefined_fails_where_nobody_asked_for_it() {
     let said = |template| render(template, &variables).unwrap_err().to_string();
     assert_eq!(said("{{ nowhere.q.r }}"), "`nowhere.q.r` is undefined");
     assert_eq!(said("{{ loop_a }}"), "a variable refers to itself");
+}
+
+#[test]
+fn whole_numbers_of_more_than_128_bits_are_refused_and_never_rounded() {
+    let variables = variables();
+    for (template, expected) in [
+        ("{{ 340282366920938463463374607431768211456 }}", "error"),
+        (
+            "{{ '340282366920938463463374607431768211456' | int }}",
+            "error",
+        ),
+        ("{{ 1e39 | int }}", "error"),
+        ("{{ 99999999999999999999 * 99999999999999999999 }}", "error"),
+        ("{{ 2 ** 128 }}", "error"),
+        (
+            "{{ '[340282366920938463463374607431768211456]' | from_json }}",
+            "error",
+        ),
+        (
+            "{{ '340282366920938463463374607431768211456' | from_yaml }}",
+            "\"340282366920938463463374607431768211456\"",
+        ),
+    ] {
+        assert_eq!(ours(template, &variables), expected, "{template}");
+    }
+    // JSON of results and arguments has no whole numbers of more than 64 bits, so they become text.
+    let long = render("{{ [2 ** 64, 2 ** 64 - 1, 'inf' | float] }}", &variables).unwrap();
+    let json = json!([
+        "18446744073709551616",
+        18_446_744_073_709_551_615_u64,
+        "inf"
+    ]);
+    assert_eq!(super::to_json(&long), json);
+    let data = parsed("[18446744073709551616, -9223372036854775809]");
+    let rendered = render_data(&data, &variables).unwrap();
+    assert_eq!(
+        said(Ok(rendered)),
+        "[18446744073709551616, -9223372036854775809]"
+    );
 }
 
 #[test]

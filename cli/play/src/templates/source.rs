@@ -8,7 +8,7 @@ mod named;
 mod parts;
 
 pub(super) use expression::{
-    COMPARE, Escapes, FORMAT, IS_DATE, ITEM, MINUS, MUTABLE, prepared_expression,
+    ATTRIBUTE, COMPARE, Escapes, FORMAT, IS_DATE, ITEM, MINUS, MUTABLE, prepared_expression,
 };
 use expression::{changes_in_place, rewritten};
 pub(super) use named::{Named, names, names_in_expression, without_builtin};
@@ -126,7 +126,7 @@ mod tests {
             (r"a\b", r"a\b"),
             (r"{{ 'a\b' }}\c", r"{{ 'a\\b' }}\c"),
             (r"{{ 'a\\b' }}", r"{{ 'a\\\\b' }}"),
-            (r"{{ 'a\'b\c' }}", r"{{ 'a\'b\\c' }}"),
+            (r"{{ 'a\'b\c' }}", r"{{ 'a\\\'b\\c' }}"),
             (r#"{% if x == "\d" %}\d"#, r#"{% if x == "\\d" %}\d"#),
             (r"{# '\d' #}{{ '\d' }}", r"{# '\d' #}{{ '\\d' }}"),
             (
@@ -156,10 +156,15 @@ mod tests {
     #[test]
     fn items_with_a_plain_name_are_attributes_and_others_are_looked_up_by_a_function() {
         for (expression, expected) in [
-            ("a['b']['c-d'].e", "__item(a.b, 'c-d').e"),
+            ("a['b']['c-d'].e", "__item(__attribute(a, 'b'), 'c-d').e"),
             ("a(x)[\"b\"]", "a(x).b"),
+            ("a.b.c", "__attribute(a, 'b').c"),
+            (
+                "{'a': x.y}.b['c'].d.e() + f.g()",
+                "__attribute(__attribute(__attribute({'a': x.y}, 'b'), 'c'), 'd').e() + f.g()",
+            ),
             ("['b'] + a[b]", "['b'] + __item(a, b)"),
-            (r#""a['b']\"['c']""#, r#""a['b']\"['c']""#),
+            (r#""a['b']\"['c']""#, r#""a['b']\\\"['c']""#),
             ("{'a': ['b']}", "{'a': ['b']}"),
             (
                 "x + a[b[c]][0].d",

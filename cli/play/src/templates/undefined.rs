@@ -9,8 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use minijinja::Value;
 use minijinja::value::{Object, ObjectRepr};
+use minijinja::{Error, State, Value};
 
 /// The result of looking up a name that does not exist.
 #[derive(Debug)]
@@ -124,6 +124,12 @@ pub(crate) fn undefined(name: String) -> Value {
     Value::from_dyn_object(found)
 }
 
+/// Returns the first of these values that is undefined, without marking it as expected.
+pub(super) fn first_undefined(values: &[Value]) -> Option<&Value> {
+    let mut values = values.iter();
+    values.find(|value| value.downcast_object_ref::<Undefined>().is_some())
+}
+
 /// Whether a value is undefined. Testing it marks it as expected.
 pub(super) fn is_undefined(value: &Value) -> bool {
     if let Some(found) = value.downcast_object_ref::<Undefined>() {
@@ -145,5 +151,20 @@ impl Object for Undefined {
 
     fn is_true(self: &Arc<Self>) -> bool {
         false
+    }
+
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, _: &[Value]) -> Result<Value, Error> {
+        self.is_expected.store(true, Ordering::Relaxed);
+        Ok(undefined(self.name.clone()))
+    }
+
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        _: &[Value],
+    ) -> Result<Value, Error> {
+        self.is_expected.store(true, Ordering::Relaxed);
+        Ok(undefined(format!("{}.{method}", self.name)))
     }
 }

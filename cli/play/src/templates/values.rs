@@ -24,6 +24,18 @@ pub(crate) fn text_of(value: &Value) -> String {
     }
 }
 
+/// Formats a value as the output of a template: like Python's `str`, but with lists for tuples.
+pub(super) fn printed(value: &Value) -> String {
+    match value.kind() {
+        ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => {
+            let mut out = String::new();
+            write_as(value, Tuples::AsLists, &mut out);
+            out
+        }
+        _ => text_of(value),
+    }
+}
+
 /// Formats a value like Python's `repr`.
 pub(super) fn repr(value: &Value) -> String {
     let mut out = String::new();
@@ -33,6 +45,17 @@ pub(super) fn repr(value: &Value) -> String {
 
 /// Writes a value like Python's `repr`.
 pub(super) fn write_repr(value: &Value, out: &mut String) {
+    write_as(value, Tuples::Kept, out);
+}
+
+/// How tuples are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tuples {
+    Kept,
+    AsLists,
+}
+
+fn write_as(value: &Value, tuples: Tuples, out: &mut String) {
     match value.kind() {
         ValueKind::None | ValueKind::Undefined => out.push_str("None"),
         ValueKind::Bool => out.push_str(if value.is_true() { "True" } else { "False" }),
@@ -44,28 +67,25 @@ pub(super) fn write_repr(value: &Value, out: &mut String) {
                 if at > 0 {
                     out.push_str(", ");
                 }
-                write_repr(&key, out);
+                write_as(&key, Tuples::Kept, out);
                 out.push_str(": ");
-                write_repr(&value.get_item(&key).unwrap_or_default(), out);
+                write_as(&value.get_item(&key).unwrap_or_default(), tuples, out);
             }
             out.push('}');
         }
         ValueKind::Seq | ValueKind::Iterable => {
-            let (open, close) = if value.is_tuple() {
-                ('(', ')')
-            } else {
-                ('[', ']')
-            };
+            let is_tuple = value.is_tuple() && tuples == Tuples::Kept;
+            let (open, close) = if is_tuple { ('(', ')') } else { ('[', ']') };
             out.push(open);
             let mut count = 0;
             for member in value.try_iter().into_iter().flatten() {
                 if count > 0 {
                     out.push_str(", ");
                 }
-                write_repr(&member, out);
+                write_as(&member, tuples, out);
                 count += 1;
             }
-            if value.is_tuple() && count == 1 {
+            if is_tuple && count == 1 {
                 out.push(',');
             }
             out.push(close);

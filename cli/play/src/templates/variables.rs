@@ -31,6 +31,7 @@ pub(crate) fn render_data(data: &Data, variables: &Variables) -> Result<Value, T
         data::Value::Null => Ok(Value::from(())),
         data::Value::Bool(value) => Ok(Value::from(*value)),
         data::Value::Number(number) => Ok(number_value(number)),
+        data::Value::Long(number) => Ok(Value::from(*number)),
         data::Value::Vault(text) => variables.decrypted(text),
         data::Value::Text(text) => render(text, variables),
         data::Value::Unsafe(text) => Ok(Value::from(text.as_str())),
@@ -361,11 +362,15 @@ const MAX_NAMES: usize = 20;
 struct Root(Variables);
 
 /// The names of functions. They must not be looked up as undefined variables, which would hide them.
-const FUNCTIONS: [&str; 10] = [
+const FUNCTIONS: [&str; 14] = [
+    "cycler",
     "dict",
+    "joiner",
     "namespace",
     "now",
     "range",
+    "undef",
+    super::source::ATTRIBUTE,
     super::source::ITEM,
     super::source::FORMAT,
     super::source::COMPARE,
@@ -474,6 +479,7 @@ impl Lazy {
             data::Value::Null => Self::Value(Value::from(())),
             data::Value::Bool(value) => Self::Value(Value::from(*value)),
             data::Value::Number(number) => Self::Value(number_value(number)),
+            data::Value::Long(number) => Self::Value(Value::from(*number)),
             data::Value::Vault(text) => Self::Encrypted(Arc::clone(text)),
             data::Value::Text(text) if data::is_template(text) => {
                 Self::Template(text.as_str().into())

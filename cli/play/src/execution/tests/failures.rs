@@ -240,3 +240,38 @@ fn a_fatal_failure_without_a_rescue_ends_all_hosts_after_their_always() {
     assert_eq!(play.counts("h1"), [2, 0, 0, 0, 0, 0]);
     assert_eq!(play.counts("h2"), [1, 0, 1, 0, 0, 0]);
 }
+
+#[test]
+fn a_loop_that_fails_sets_no_variable_after_its_end() {
+    let text = "
+- hosts: h1
+  tasks:
+    - set_fact: {kept: 0}
+    - set_fact: {kept: '{{ item }}', all: '{{ all | default([]) + [item] }}'}
+      loop: [1, 2, 3]
+      failed_when: item == 2
+      ignore_errors: true
+      register: out
+    - set_fact: {good: '{{ good | default([]) + [item] }}'}
+      loop: [1, 2]
+    - command: 'echo {{ kept }} {{ all | default(0) }} {{ out.results[2].ansible_facts.all }} {{ good }}'
+";
+    let mut play = play(text);
+    let facts = |all: serde_json::Value| json!({"ansible_facts": all});
+    for (id, result) in [
+        ("1/tasks.0/h1", facts(json!({"kept": 0}))),
+        ("1/tasks.1/h1/0", json!({})),
+        ("1/tasks.1/h1/1", json!({})),
+        ("1/tasks.1/h1/2", json!({})),
+        ("1/tasks.2/h1/0", json!({})),
+        ("1/tasks.2/h1/1", json!({})),
+    ] {
+        play.end(id, &result);
+    }
+    let call = play.execution.calls().get("1/tasks.3/h1").unwrap();
+    let Work::Action(action) = &call.work else {
+        panic!("it is an action")
+    };
+    // The items of the loop saw what the ones before them had set, also the one that had failed.
+    assert_eq!(action.arguments["_raw_params"], "echo 0 0 [1, 2, 3] [1, 2]");
+}

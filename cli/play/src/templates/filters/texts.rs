@@ -121,8 +121,12 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     }
     engine.plain("safe", &[], |value, _| Ok(value.clone()));
     engine.plain("filesizeformat", &["binary"], |value, given| {
+        let size = match value.as_str() {
+            Some(text) => super::types::float_of_text(text),
+            None => Some(super::super::function_arguments::number(value)?),
+        };
         file_size(
-            super::super::function_arguments::number(value)?,
+            size.ok_or_else(|| wrong("`filesizeformat` takes a number"))?,
             given.flag("binary") == Some(true),
         )
         .map(Value::from)

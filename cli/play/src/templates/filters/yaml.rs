@@ -8,7 +8,7 @@ use ratchet_input::diagnostic::{Problems, Source};
 use ratchet_input::document::{self, Node};
 
 use super::super::function_arguments::{FunctionArguments, wrong};
-use super::super::maps::plain_map_of;
+use super::super::maps::{plain_map_of, whole_of_digits};
 use super::super::names::NamedFunctions;
 use writer::{Position, Writer};
 
@@ -82,9 +82,10 @@ fn of_node(node: Node<'_>, problems: &mut Problems) -> Value {
     match node.value {
         document::Value::Null | document::Value::HalfText => Value::from(()),
         document::Value::Bool(value) => Value::from(value),
-        document::Value::Number(text) => match (text.parse::<i64>(), text.parse::<f64>()) {
-            (Ok(whole), _) => Value::from(whole),
-            (_, Ok(number)) => Value::from(number),
+        document::Value::Number(text) => match (whole_of_digits(&text), text.parse::<f64>()) {
+            (Some(whole), _) => whole,
+            (None, Ok(number)) if text.contains(['.', 'e', 'E']) => Value::from(number),
+            // The digits of a number of more than 128 bits stay a text.
             _ => Value::from(text.as_ref()),
         },
         document::Value::Text(text) => Value::from(text.as_ref()),

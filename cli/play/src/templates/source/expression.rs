@@ -19,6 +19,10 @@ pub(in crate::templates) enum Escapes {
 /// name.
 pub(in crate::templates) const ITEM: &str = "__item";
 
+/// The function that looks up an attribute from which another one is read. Unlike the engine, it returns a value for a
+/// missing attribute that remembers its name, whatever it is looked up in.
+pub(in crate::templates) const ATTRIBUTE: &str = "__attribute";
+
 /// The function that says whether a value is a date.
 pub(in crate::templates) const IS_DATE: &str = "__is_date";
 
@@ -142,8 +146,9 @@ pub(super) fn rewritten(expression: &str, escapes: Escapes, is_changed: bool) ->
                     && out.last == Last::Value
                     && let Some((name, behind)) = quoted_name(rest)
                 {
+                    out.point = out.text.len();
                     out.text.push('.');
-                    out.text.push_str(name);
+                    out.attribute(name, behind);
                     rest = behind;
                 } else {
                     out.symbol(word, rest);
@@ -192,6 +197,8 @@ struct Rewritten {
     last: Last,
     /// The offset of the last value in the output.
     start: Option<usize>,
+    /// The offset of the last point in the output.
+    point: usize,
     /// The offset at which an operand of a comparison begins, if one is being written.
     comparand: usize,
     /// Whether this operand is compared with what stands before it.
@@ -259,10 +266,7 @@ impl Rewritten {
     /// Writes a name, and returns the text after it.
     fn name<'a>(&mut self, word: Token<'a>, rest: &'a str) -> &'a str {
         match self.last {
-            Last::Point => {
-                self.text.push_str(word.text);
-                self.last = Last::Value;
-            }
+            Last::Point => self.attribute(word.text, rest),
             Last::Is if word.text == "not" => self.text.push_str(word.text),
             Last::Pipe | Last::Is => {
                 let mut name = word.text.to_owned();
@@ -294,6 +298,26 @@ impl Rewritten {
             }
         }
         rest
+    }
+
+    /// Writes the name of an attribute after its point. If something is read from the attribute, it is looked up by a
+    /// function.
+    fn attribute(&mut self, name: &str, rest: &str) {
+        self.last = Last::Value;
+        let is_read = rest.starts_with('[')
+            || rest
+                .strip_prefix('.')
+                .and_then(token)
+                .is_some_and(|next| next.kind == TokenKind::Name);
+        match self.start {
+            Some(start) if is_read => {
+                let value = self.text.split_off(start);
+                let value = &value[..self.point - start];
+                // Writing to a string cannot fail.
+                let _ = write!(self.text, "{ATTRIBUTE}({value}, '{name}')");
+            }
+            _ => self.text.push_str(name),
+        }
     }
 
     fn symbol(&mut self, word: Token<'_>, rest: &str) {
@@ -354,6 +378,7 @@ impl Rewritten {
                 }
             }
             "." => {
+                self.point = self.text.len();
                 self.text.push('.');
                 self.last = Last::Point;
             }
@@ -502,10 +527,14 @@ fn with_escapes(text: &str, escapes: Escapes) -> String {
         }
         let next = characters.next();
         match (escapes, next) {
-            // An escaped quote does not end the string, and stays escaped.
-            _ if next.is_some() && next == quote => {
+            // It does not end the string. Ansible keeps its backslash where it keeps all of them.
+            (Escapes::Kept, Some(next)) if Some(next) == quote => {
+                out.push_str("\\\\\\");
+                out.push(next);
+            }
+            (Escapes::Python, Some(next)) if Some(next) == quote => {
                 out.push('\\');
-                out.extend(next);
+                out.push(next);
             }
             // Two backslashes are literal, and the second one does not escape the next character.
             (Escapes::Kept, Some('\\')) => out.push_str("\\\\\\\\"),

@@ -103,7 +103,7 @@ impl Writer {
         let is_plain = |character: char| match character {
             '"' | '\\' | '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => false,
             ' '..='~' => true,
-            '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'.. => self.unicode,
+            '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' => self.unicode,
             _ => false,
         };
         let kinds: Vec<bool> = characters
@@ -238,8 +238,7 @@ impl Analysis {
             if !is_printable {
                 let is_far = character == '\u{85}'
                     || ('\u{a0}'..='\u{d7ff}').contains(&character)
-                    || ('\u{e000}'..='\u{fffd}').contains(&character)
-                    || character >= '\u{10000}';
+                    || ('\u{e000}'..='\u{fffd}').contains(&character);
                 has_special |= !(is_far && character != '\u{feff}' && unicode);
             }
             if character == ' ' {
