@@ -224,7 +224,9 @@ impl Rules {
             Some(_) => flag(&result, "failed"),
             None => has_failed_exit(&result),
         };
-        result.insert("failed".to_owned(), returned_failure.into());
+        if !flag(&result, "skipped") {
+            result.insert("failed".to_owned(), returned_failure.into());
+        }
         if self.attempts > 1 {
             result.insert("attempts".to_owned(), attempt.into());
         }

@@ -40,7 +40,7 @@ pub(super) fn debug(request: &ActionRequest<'_>) -> Planning {
     let Some(name) = text(arguments, "var") else {
         let message = arguments.get("msg").cloned();
         let message = message.unwrap_or_else(|| "Hello world!".into());
-        return done(json!({"msg": message, "changed": false}));
+        return done(json!({"msg": message}));
     };
     let value = match expression(&name, request.variables) {
         Ok(value) => to_json(&value),
@@ -48,7 +48,6 @@ pub(super) fn debug(request: &ActionRequest<'_>) -> Planning {
         Err(error) => return Err(error.to_string()),
     };
     let mut result = Map::new();
-    result.insert("changed".to_owned(), false.into());
     result.insert(name, value);
     done(Value::Object(result))
 }
@@ -66,7 +65,7 @@ pub(super) fn set_fact(request: &ActionRequest<'_>) -> Planning {
             return Err(format!("`{name}` cannot be the name of a variable"));
         }
     }
-    let mut result = json!({"ansible_facts": facts, "changed": false});
+    let mut result = json!({"ansible_facts": facts});
     if is_cacheable {
         result[CACHEABLE] = true.into();
     }
@@ -116,7 +115,7 @@ pub(super) fn fail(request: &ActionRequest<'_>) -> Planning {
     refuse_unknown(request, &["msg"])?;
     let told = request.arguments.get("msg").cloned();
     let told = told.unwrap_or_else(|| "Failed as requested from task".into());
-    done(json!({"failed": true, "changed": false, "msg": told}))
+    done(json!({"failed": true, "msg": told, "changed": false}))
 }
 
 /// Performs `add_host`.

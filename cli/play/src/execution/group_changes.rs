@@ -2,12 +2,29 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use super::host_run::TaskRun;
 use super::machine::{Machine, is_action};
 use crate::actions::names_of;
+use crate::data::is_template;
 use crate::result::TaskResult;
+
+/// Marks the texts of a value that look like templates, so that nothing renders them as it does those of an inventory. The
+/// arguments of `add_host` are rendered already, and may contain what a module has returned.
+fn without_templates(value: &Json) -> Json {
+    match value {
+        Json::String(text) if is_template(text) => json!({ "__ansible_unsafe": text }),
+        Json::Array(members) => members.iter().map(without_templates).collect(),
+        Json::Object(entries) => {
+            let entries = entries.iter();
+            entries
+                .map(|(name, value)| (name.clone(), without_templates(value)))
+                .collect()
+        }
+        other => other.clone(),
+    }
+}
 
 impl Machine {
     /// Adds the hosts and groups that a result of `add_host` or `group_by` defines.
@@ -29,7 +46,13 @@ impl Machine {
                     continue;
                 };
                 let groups = names_of(new.get("groups"));
-                let variables = new.get("host_vars").and_then(Json::as_object).cloned();
+                let variables = new.get("host_vars").and_then(Json::as_object);
+                let variables = variables.map(|variables| {
+                    let variables = variables.iter();
+                    variables
+                        .map(|(name, value)| (name.clone(), without_templates(value)))
+                        .collect()
+                });
                 Arc::make_mut(&mut self.inventory).add_host(
                     host,
                     &groups,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ratchet_runtime::ParallelizationHint;
 
 use super::frame::TaskNode;
-use super::host_run::{Planned, Planning, TaskRun};
+use super::host_run::{HostState, Planned, Planning, TaskRun};
 use super::items::item_variables;
 use super::machine::{Machine, is_action, meta_word};
 use super::plays::Opening;
@@ -80,6 +80,19 @@ impl Machine {
             answers.count(),
             Purpose::Start(Box::new(start)),
         );
+    }
+
+    /// Goes on with the start of a task on those hosts that another one has not ended meanwhile.
+    fn start_again(&mut self, mut start: Start) {
+        self.set_starting(&start.hosts, false);
+        let is_over = self.current.as_ref().is_none_or(|run| run.is_ended);
+        start.hosts.retain(|name| {
+            let state = self.host(name).map(|host| host.state);
+            !is_over && state.is_some_and(|state| state != HostState::Ended)
+        });
+        if !start.hosts.is_empty() {
+            self.start(start);
+        }
     }
 
     /// Returns whether a task runs on one host for all others. Of a task of `meta`, it evaluates the conditions, without any
@@ -221,7 +234,7 @@ impl Machine {
             Some(Purpose::Start(mut start)) => {
                 start.planning.spent += took;
                 start.planning.answers.add(program, answer.flatten());
-                self.start(*start);
+                self.start_again(*start);
             }
             Some(Purpose::Play(mut opening)) => {
                 opening.answers.add(program, answer.flatten());

@@ -75,7 +75,7 @@ impl Targets {
             return Ok(failed("Missing sudo password"));
         }
         let mut result =
-            object(json!({ "changed": true, "rc": code, "stdout": stdout, "stderr": stderr }));
+            object(json!({ "rc": code, "stdout": stdout, "stderr": stderr, "changed": true }));
         if code != 0 {
             result.insert("failed".to_owned(), true.into());
             result.insert("msg".to_owned(), "non-zero return code".into());

@@ -3,12 +3,15 @@
 //! The language of the engine differs slightly from that of Ansible. The differences are rewritten here: escapes in
 //! strings, access to items by key, and names of filters with their collection.
 
+mod escapes;
 mod expression;
 mod named;
+mod operands;
 mod parts;
 
+pub(super) use escapes::Escapes;
 pub(super) use expression::{
-    ATTRIBUTE, COMPARE, Escapes, FORMAT, IS_DATE, ITEM, MINUS, MUTABLE, prepared_expression,
+    ATTRIBUTE, COMPARE, FORMAT, IS_DATE, ITEM, MINUS, MUTABLE, prepared_expression,
 };
 use expression::{changes_in_place, rewritten};
 pub(super) use named::{Named, names, names_in_expression, without_builtin};

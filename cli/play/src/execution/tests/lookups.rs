@@ -134,3 +134,66 @@ fn variables_that_a_file_includes_are_looked_up_before_they_are_known() {
         json!({"_raw_params": "echo 2"})
     );
 }
+
+#[test]
+fn keywords_of_plays_and_tasks_wait_for_their_lookups_while_other_hosts_proceed() {
+    let mut play = play(
+        "- hosts: h1,h2
+  strategy: free
+  serial: \"{{ lookup('pipe', 'size') }}\"
+  tasks:
+    - command: one
+      notify: \"{{ lookup('pipe', 'handler') }}\"
+    - meta: end_host
+      when: lookup('pipe', 'left') == 'yes'
+    - command: two
+      run_once: \"{{ lookup('pipe', 'once') }}\"
+      throttle: \"{{ lookup('pipe', 'most') }}\"
+  handlers:
+    - name: restart
+      command: three
+",
+    );
+    let look_up = |play: &mut Play, id: &str, printed: &str| {
+        play.look_up(id, Ok(printed), Duration::ZERO);
+    };
+    assert_eq!(play.open(), ["1/play/lookup.1"]);
+    look_up(&mut play, "1/play/lookup.1", "2");
+    play.end("1/tasks.0/h1", &json!({"changed": true}));
+    assert_eq!(play.open(), ["1/tasks.0/h2", "1/tasks.0/h1/end/lookup.1"]);
+    // Meanwhile the other host goes on.
+    play.end("1/tasks.0/h2", &json!({}));
+    look_up(&mut play, "1/tasks.1/h2/start/lookup.1", "no");
+    look_up(&mut play, "1/tasks.2/h2/start/lookup.1", "no");
+    look_up(&mut play, "1/tasks.2/h2/lookup.1", "1");
+    assert_eq!(play.open(), ["1/tasks.0/h1/end/lookup.1", "1/tasks.2/h2"]);
+    look_up(&mut play, "1/tasks.0/h1/end/lookup.1", "restart");
+    look_up(&mut play, "1/tasks.1/h1/start/lookup.1", "no");
+    look_up(&mut play, "1/tasks.2/h1/start/lookup.1", "no");
+    look_up(&mut play, "1/tasks.2/h1/lookup.1", "1");
+    // One host at a time may run this task.
+    assert_eq!(play.open(), ["1/tasks.2/h2"]);
+    play.end("1/tasks.2/h2", &json!({}));
+    play.end("1/tasks.2/h1", &json!({}));
+    assert_eq!(play.open().len(), 1, "{:?}", play.open());
+    play.run_well();
+    assert_eq!(play.counts("h1"), [3, 2, 0, 0, 0, 0]);
+    assert_eq!(play.counts("h2"), [2, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_keyword_whose_lookup_is_killed_counts_as_one_that_cannot_be_evaluated() {
+    let mut play = play(
+        "- hosts: h1
+  tasks:
+    - command: one
+      notify: \"{{ lookup('pipe', 'handler') }}\"
+    - command: never
+",
+    );
+    play.end("1/tasks.0/h1", &json!({"changed": true}));
+    let id = "1/tasks.0/h1/end/lookup.1";
+    play.look_up(id, Err("it took too long"), Duration::ZERO);
+    assert!(play.execution.is_done() && play.execution.has_error());
+    assert_eq!(play.counts("h1")[2], 1);
+}

@@ -196,3 +196,29 @@ fn a_play_without_hosts_tells_that_no_inventory_is_given() {
     assert!(warned(&[]));
     assert!(!warned(&["hosts.ini"]));
 }
+
+#[test]
+fn the_variables_of_an_added_host_are_never_templates() {
+    let text = "
+- hosts: h1
+  tasks:
+    - command: one
+      register: out
+    - add_host: {name: h9, text: '{{ out.stdout }}', list: ['{{ out.stdout }}']}
+    - command: 'echo {{ hostvars.h9.text }} {{ hostvars.h9.list }}'
+";
+    let mut play = play(text);
+    play.end(
+        "1/tasks.0/h1",
+        &json!({"stdout": "{{ inventory_hostname }}"}),
+    );
+    play.end("1/tasks.1/h1", &json!({}));
+    let call = play.execution.calls().get("1/tasks.2/h1").unwrap();
+    let Work::Action(action) = &call.work else {
+        panic!("it is an action")
+    };
+    assert_eq!(
+        action.arguments["_raw_params"],
+        "echo {{ inventory_hostname }} ['{{ inventory_hostname }}']"
+    );
+}

@@ -71,11 +71,20 @@ async fn a_module_that_crashes_or_prints_garbage_has_a_failed_result() {
         "print('warning: x'); print(json.dumps({'a': 1})); print('bye')",
     );
     assert_eq!(bench.result(&target, &noisy, json!({})).await["a"], 1);
-    let odd = bench.program("odd", r#"print('{"a": NaN, "b": "\\udcff", "c": 1e400}')"#);
+    let odd = bench.program(
+        "odd",
+        r#"print('{"a": NaN, "b": "\\udcff", "c": 1e400, "d": [18446744073709551616, 18446744073709551615]}')"#,
+    );
     let result = bench.result(&target, &odd, json!({})).await;
     assert_eq!(
         result,
-        json!({ "a": null, "b": "\u{fffd}", "c": null, "changed": false })
+        json!({
+            "a": "nan",
+            "b": "\u{fffd}",
+            "c": "inf",
+            "d": ["18446744073709551616", 18_446_744_073_709_551_615_u64],
+            "changed": false,
+        })
     );
 }
 

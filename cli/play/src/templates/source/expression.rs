@@ -2,18 +2,14 @@
 
 use std::fmt::Write as _;
 
+use super::escapes::{Escapes, with_escapes};
 use super::named::without_builtin;
+use super::operands::{
+    KEYWORDS, comparand, formatted, goes_on_comparing, is_item, operand, order_operator,
+    quoted_name,
+};
 use crate::templates::mutable;
-use crate::templates::tokens::{Token, TokenKind, token, tokens};
-
-/// The meaning of a backslash in a string of an expression.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::templates) enum Escapes {
-    /// A backslash escapes only a quote. Ansible reads templates in a playbook in this way.
-    Kept,
-    /// The escapes of Python. Ansible reads conditions and template files in this way.
-    Python,
-}
+use crate::templates::tokens::{Token, TokenKind, token};
 
 /// The function that looks up an item. Unlike the engine, it returns a value for a missing item that remembers its
 /// name.
@@ -37,31 +33,6 @@ pub(in crate::templates) const COMPARE: &str = "__compare";
 
 /// The function that makes a list or a map that the template can change.
 pub(in crate::templates) const MUTABLE: &str = "__mutable";
-
-/// The words that are not values, so that a bracket after them starts a list.
-const KEYWORDS: [&str; 21] = [
-    "and",
-    "or",
-    "not",
-    "in",
-    "is",
-    "if",
-    "else",
-    "elif",
-    "for",
-    "set",
-    "include",
-    "extends",
-    "import",
-    "from",
-    "do",
-    "with",
-    "as",
-    "recursive",
-    "ignore",
-    "missing",
-    "print",
-];
 
 /// Whether a text calls a method that changes a list or a map in its place.
 pub(super) fn changes_in_place(text: &str) -> bool {
@@ -403,166 +374,4 @@ impl Rewritten {
             }
         }
     }
-}
-
-/// Splits the text after a `%` that follows a string into the operand and the rest.
-fn formatted(rest: &str) -> Option<(&str, &str)> {
-    operand(rest.trim_start().strip_prefix('%')?)
-}
-
-/// Splits the text after an operator into its operand and the rest.
-fn operand(values: &str) -> Option<(&str, &str)> {
-    let mut length = 0;
-    let mut depth = 0_usize;
-    for word in tokens(values) {
-        let is_operator = match word.text {
-            "(" | "[" | "{" => {
-                depth += 1;
-                false
-            }
-            ")" | "]" | "}" if depth == 0 => true,
-            ")" | "]" | "}" => {
-                depth -= 1;
-                false
-            }
-            "." | "|" => false,
-            text if word.kind == TokenKind::Name => KEYWORDS.contains(&text),
-            _ => word.kind == TokenKind::Symbol,
-        };
-        if is_operator && depth == 0 {
-            break;
-        }
-        length += word.text.len();
-    }
-    // The blanks before an operator are part of the rest.
-    let (inside, behind) = values.split_at(values[..length].trim_end().len());
-    (!inside.trim().is_empty()).then_some((inside.trim(), behind))
-}
-
-/// Returns the operator of order that a symbol begins.
-fn order_operator(symbol: &str, rest: &str) -> Option<&'static str> {
-    match (symbol, rest.starts_with('=')) {
-        ("<", false) => Some("<"),
-        ("<", true) => Some("<="),
-        (">", false) => Some(">"),
-        (">", true) => Some(">="),
-        _ => None,
-    }
-}
-
-/// Splits the text after a comparison into its right operand and the rest.
-fn comparand(text: &str) -> Option<(&str, &str)> {
-    let mut length = 0;
-    let mut depth = 0_usize;
-    for word in tokens(text) {
-        let is_end = match word.text {
-            "(" | "[" | "{" => {
-                depth += 1;
-                false
-            }
-            ")" | "]" | "}" if depth == 0 => true,
-            ")" | "]" | "}" => {
-                depth -= 1;
-                false
-            }
-            "," | ":" | "<" | ">" | "=" | "!" => true,
-            text => word.kind == TokenKind::Name && KEYWORDS.contains(&text),
-        };
-        if is_end && depth == 0 {
-            break;
-        }
-        length += word.text.len();
-    }
-    // The blanks before the end are part of the rest.
-    let (inside, behind) = text.split_at(text[..length].trim_end().len());
-    (!inside.trim().is_empty()).then_some((inside.trim(), behind))
-}
-
-/// Whether the text after the right operand of a comparison takes this operand into another comparison or a test.
-fn goes_on_comparing(behind: &str) -> bool {
-    let next = tokens(behind).find(|word| word.kind != TokenKind::Space);
-    next.is_some_and(|word| matches!(word.text, "<" | ">" | "=" | "!" | "in" | "not" | "is"))
-}
-
-/// Whether the text after an opening bracket is a single key, rather than a slice or several keys.
-fn is_item(rest: &str) -> bool {
-    let mut depth = 0_usize;
-    for word in tokens(rest) {
-        match word.text {
-            "(" | "[" | "{" => depth += 1,
-            ")" | "}" if depth > 0 => depth -= 1,
-            "]" if depth == 0 => return true,
-            "]" => depth -= 1,
-            ":" | "," if depth == 0 => return false,
-            _ => {}
-        }
-    }
-    false
-}
-
-/// Splits a quoted name before a closing bracket from the rest.
-fn quoted_name(text: &str) -> Option<(&str, &str)> {
-    let quote = text
-        .chars()
-        .next()
-        .filter(|first| matches!(first, '"' | '\''))?;
-    let (name, behind) = text[1..].split_once(quote)?;
-    let behind = behind.strip_prefix(']')?;
-    let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name
-            .chars()
-            .all(|character| character.is_ascii_alphanumeric() || character == '_');
-    is_name.then_some((name, behind))
-}
-
-/// Rewrites the escapes of a string, including its quotes, for the engine.
-fn with_escapes(text: &str, escapes: Escapes) -> String {
-    let mut out = String::with_capacity(text.len() + 8);
-    let quote = text.chars().next();
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        if character != '\\' {
-            out.push(character);
-            continue;
-        }
-        let next = characters.next();
-        match (escapes, next) {
-            // It does not end the string. Ansible keeps its backslash where it keeps all of them.
-            (Escapes::Kept, Some(next)) if Some(next) == quote => {
-                out.push_str("\\\\\\");
-                out.push(next);
-            }
-            (Escapes::Python, Some(next)) if Some(next) == quote => {
-                out.push('\\');
-                out.push(next);
-            }
-            // Two backslashes are literal, and the second one does not escape the next character.
-            (Escapes::Kept, Some('\\')) => out.push_str("\\\\\\\\"),
-            (Escapes::Python, Some('\n')) => {}
-            (Escapes::Python, Some('a')) => out.push_str("\\u0007"),
-            (Escapes::Python, Some('v')) => out.push_str("\\u000b"),
-            (Escapes::Python, Some('U')) => {
-                let digits: String = characters.clone().take(8).collect();
-                let code = u32::from_str_radix(&digits, 16)
-                    .ok()
-                    .and_then(char::from_u32);
-                match code.filter(|_| digits.len() == 8) {
-                    Some(code) => {
-                        out.push(code);
-                        characters.by_ref().take(8).for_each(drop);
-                    }
-                    None => out.push_str("\\\\U"),
-                }
-            }
-            (Escapes::Python, Some(known)) if "\\'\"bfnrtux01234567".contains(known) => {
-                out.push('\\');
-                out.push(known);
-            }
-            (_, next) => {
-                out.push_str("\\\\");
-                out.extend(next);
-            }
-        }
-    }
-    out
 }
