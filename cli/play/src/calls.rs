@@ -25,7 +25,7 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) enum CallResult {
     /// The result of a task.
-    Task(TaskResult),
+    Task(Box<TaskResult>),
     /// The answer of the program of a lookup, or why it was killed.
     Lookup(Result<Answer, String>),
 }

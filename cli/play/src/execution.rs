@@ -217,7 +217,7 @@ impl Execution {
             return false;
         }
         let result = match result {
-            Some(CallResult::Task(result)) => result,
+            Some(CallResult::Task(result)) => *result,
             _ => result_of(&call, outcome),
         };
         self.machine.ended(id, result);

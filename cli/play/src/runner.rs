@@ -93,7 +93,7 @@ impl PlayRunner {
             payload_of(call, &result)
         };
         self.calls
-            .set_result(call.id.as_str(), CallResult::Task(result));
+            .set_result(call.id.as_str(), CallResult::Task(Box::new(result)));
         ended
     }
 }

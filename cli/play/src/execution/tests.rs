@@ -139,7 +139,7 @@ impl Play {
                 panic!("{id} wants another attempt: {result:?}")
             }
         };
-        let ended = CallResult::Task(ended);
+        let ended = CallResult::Task(Box::new(ended));
         self.execution.calls().set_result(id, ended);
         let outcome = Outcome::new(job.id.clone(), "task", Ok(Payload::null()));
         self.execution.ended(&outcome);
