@@ -102,7 +102,7 @@ impl Drop for Server {
 }
 
 /// Returns a port that nobody uses now.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("it is bound").port()
 }
