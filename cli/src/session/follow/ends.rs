@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ratchet_runtime::{Class, Failure, Job, Journal, JournalError, MaxFailures, Outcome, Status};
 
-use super::PlacedJob;
+use super::reading::PlacedJob;
 
 /// A job that has ended.
 pub(super) struct Ended {
@@ -97,7 +97,7 @@ impl EndCounts {
     /// Counts a job.
     pub(super) fn count(&mut self, status: Status) {
         self.ended += 1;
-        self.failed += u64::from(super::has_failed(status));
+        self.failed += u64::from(has_failed(status));
     }
 
     /// Returns how many jobs have ended.
@@ -114,6 +114,11 @@ impl EndCounts {
     pub(super) fn breaks(&self, rule: MaxFailures, total: Option<u64>) -> bool {
         rule.is_reached(self.ended, self.failed, total)
     }
+}
+
+/// Whether a job did not succeed for a fault of its own.
+fn has_failed(status: Status) -> bool {
+    matches!(status, Status::Failed | Status::TimedOut | Status::Crashed)
 }
 
 #[cfg(test)]
