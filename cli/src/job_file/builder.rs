@@ -360,7 +360,9 @@ impl JobBuilder {
         }
         self.check_idle_timeout(job, places, problems);
         check_shares(job, &self.names.all_resources, places, problems);
-        check_pull(job, self.terms.no_pull(task), places, problems);
+        if matches!(job.work, Work::Task { pull: Some(_), .. }) {
+            check_pull(self.terms.no_pull(task), places, problems);
+        }
         check_memory_growth(job, places, problems);
         check_cached_files(job, places, problems);
         let own = places.terms.as_ref();

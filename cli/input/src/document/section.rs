@@ -283,6 +283,10 @@ macro_rules! section {
             }
 
             fn missing(&self) -> Vec<(&'static str, std::borrow::Cow<'static, str>)> {
+                // Each line of a stream comes through here, and most lack nothing.
+                if !(false $(|| ($crate::section!(@is_required $($required)?) && !self.$key.is_present()))*) {
+                    return Vec::new();
+                }
                 let missing = |is_required: bool, is_present: bool, key, expected: fn() -> _| {
                     (is_required && !is_present).then(|| (key, expected()))
                 };

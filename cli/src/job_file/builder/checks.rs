@@ -39,13 +39,8 @@ pub(super) fn check_shares(
 }
 
 /// Refuses a job that is to bring files back from a worker that cannot, for this reason.
-pub(super) fn check_pull(
-    job: &Job,
-    reason: Option<NoPull>,
-    places: &JobPlaces,
-    problems: &mut Problems,
-) {
-    if let (Work::Task { pull: Some(_), .. }, Some(reason)) = (&job.work, reason) {
+pub(super) fn check_pull(reason: Option<NoPull>, places: &JobPlaces, problems: &mut Problems) {
+    if let Some(reason) = reason {
         let (message, help) = match reason {
             NoPull::NoFolder => (
                 "`pull` takes files from the work folder of the worker, and it has none on its host",

@@ -358,6 +358,12 @@ impl Scheduler {
 
     /// Charges what a job has waited for, because it is about to wait in another way.
     pub(super) fn close_mark(&mut self, id: u32) {
+        let notes = self.accounting.as_ref().map(|known| &known.notes);
+        let note = notes.and_then(|notes| notes.get(id as usize));
+        // A job that is pushed has no mark yet.
+        if note.is_none_or(|note| matches!(note.mark, WaitMark::None)) {
+            return;
+        }
         let Some(mut note) = self.take_note(id) else {
             return;
         };
@@ -375,7 +381,12 @@ impl Scheduler {
     /// Adds what a job has waited for since a mark.
     fn add_waits(&self, id: u32, mark: &WaitMark, waits: &mut Waits) {
         let paused_now = self.accounting.as_ref().map_or(0, |known| known.paused);
-        let mut add = |blocker, time| waits.add(blocker, Duration::from_nanos(time));
+        // Most jobs wait for one thing or two.
+        let mut add = |blocker, time| {
+            if time > 0 {
+                waits.add(blocker, Duration::from_nanos(time));
+            }
+        };
         match mark {
             WaitMark::None => {}
             WaitMark::Delayed {
