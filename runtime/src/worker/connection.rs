@@ -338,6 +338,7 @@ impl RunningWorker {
                 }
                 () = wait_until(&mut alarm, deadline) => self.check_deadlines(now()).await,
             }
+            self.finish_early(now());
             self.exit_if_done().await;
             self.send_update();
         };

@@ -102,3 +102,56 @@ done
         assert_eq!(result["worker"], "sh/1", "it goes on");
     }
 }
+
+/// A worker that reads ahead: it answers the requests behind the one with the input `slow` at once, and that one, or none,
+/// once it has read the request with the input `last`. It notes each input that it gets.
+fn read_ahead(then: &str) -> (Ended, Vec<String>) {
+    let folder = Folder::new();
+    let notes = folder.path().join("notes");
+    let answer = format!(
+        r#"case $line in
+    *'"slow"'*) slow=$id; echo slow >> '{notes}' ;;
+    *'"refused"'*) echo refused >> '{notes}'
+      printf '{{"type":"response","id":"%s","error":{{"code":"no","message":"no","retryable":false}}}}\n' "$id" ;;
+    *'"broken"'*) echo broken >> '{notes}'; printf '{{"type":"response","id":"%s","result":NaN}}\n' "$id" ;;
+    *'"early"'*) echo early >> '{notes}'; printf '{{"type":"response","id":"%s","result":"done"}}\n' "$id" ;;
+    *) echo last >> '{notes}'
+      [ -z "$slow" ] || {{ sleep 0.3; {then}; }}
+      printf '{{"type":"response","id":"%s","result":"done"}}\n' "$id" ;;
+  esac"#,
+        notes = notes.display(),
+    );
+    let hello = r#"slow=; echo '{"type":"event","event":"hello","protocol":[1],"capabilities":["cancel"]}'"#;
+    let options = ["-j1", "--prefetch", "8", "-q"];
+    let inputs = ["slow", "refused", "broken", "early", "last"];
+    let ended = run_with(hello, &answer, &options, &inputs);
+    let notes = std::fs::read_to_string(&notes).expect("the worker has noted its requests");
+    (ended, notes.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn an_answer_to_a_request_that_has_not_begun_is_the_answer_to_its_job() {
+    let slow = r#"printf '{"type":"response","id":"%s","result":"done"}\n' "$slow""#;
+    let (ended, noted) = read_ahead(slow);
+    let ended = ended.with_code(100);
+    let expected = [
+        "1 succeeded -",
+        "2 failed task",
+        "3 failed protocol",
+        "4 succeeded -",
+        "5 succeeded -",
+    ];
+    assert_eq!(results(&ended), expected);
+    assert_eq!(noted, ["slow", "refused", "broken", "early", "last"]);
+}
+
+#[test]
+fn an_answer_to_a_request_that_has_not_begun_survives_the_crash_of_its_worker() {
+    let (ended, noted) = read_ahead("exit 3");
+    let ended = ended.with_code(100);
+    assert_eq!(results(&ended)[1], "2 failed task");
+    for input in ["refused", "early"] {
+        let times = noted.iter().filter(|noted| *noted == input).count();
+        assert_eq!(times, 1, "{input}: {noted:?}");
+    }
+}

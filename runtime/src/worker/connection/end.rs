@@ -1,13 +1,16 @@
 //! The end of a worker, and of the attempts that it still had.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use ratchet_ipc::{Capability, Event, Incoming, IpcError};
 use tokio::time::timeout;
 
 use super::filter::Filter;
+use super::in_flight::{EarlyAnswer, InFlightAttempt};
 use super::{EndCause, ExitStage, RunningWorker, now};
 use crate::dispatch::{Retirement, StopReason};
+use crate::ids::Ticket;
 use crate::os::{Ended, Ending, OutputExcerpt, REMOVE_LIMIT};
 use crate::outcome::{Class, Failure};
 use crate::worker::event::WorkerEnd;
@@ -130,6 +133,7 @@ impl RunningWorker {
         }
         // Nothing more can be read, so what was read so far is final for the attempts.
         self.settle_filter(Some(&cause), now());
+        self.finish_early(now());
         let stderr = self.stderr.tail();
         let charged = self.settle_attempts(&cause, &stderr);
         self.send_update();
@@ -175,8 +179,13 @@ impl RunningWorker {
         let now = now();
         let unread_from = self.unread_from(cause);
         let mut charged = self.filter.as_ref().map_or(0, |filter| filter.charged);
-        for entry in self.jobs.take_all() {
+        let (answered, others) = take_answered(self.jobs.take_all());
+        let mut answered = self.answer_calls(answered);
+        for entry in others {
             let begun = entry.begun.is_some();
+            // What was answered before it has begun passes through the slot of the first attempt that ends.
+            let next = answered.front().filter(|_| begun);
+            let next = next.and_then(|(first, _)| first.ticket());
             let (mine, why) = match self.killed_for {
                 Some((id, why)) => (id == entry.id, Some(why)),
                 None => (true, None),
@@ -189,7 +198,8 @@ impl RunningWorker {
             if !begun || (asked.is_none() && (!mine || is_unread || is_unstarted)) {
                 // The attempt never began, or the worker was killed because of another attempt, or the worker ended
                 // after its last answer and had read nothing of this request, or it had not started this one.
-                self.give_back(entry.assignment, begun, None);
+                self.give_back(entry.assignment, begun, next);
+                self.end_answered(&mut answered, next);
                 continue;
             }
             let failure = match why.filter(|_| mine).or(asked) {
@@ -201,9 +211,46 @@ impl RunningWorker {
             let ran = entry.ran(now);
             let failure = Box::new(failure.stderr(stderr.clone()));
             let worker = Some(self.name.clone());
-            entry.assignment.answer(Err(failure), worker, ran, None);
+            entry.assignment.answer(Err(failure), worker, ran, next);
+            self.end_answered(&mut answered, next);
+        }
+        // No attempt that has begun was left, so nothing has a slot for these.
+        for (entry, _) in answered {
+            self.give_back(entry.assignment, false, None);
         }
         charged
+    }
+
+    /// Answers the calls among the attempts that were answered before they have begun, because calls hold no slots. Returns
+    /// the others.
+    fn answer_calls(&mut self, answered: Answered) -> Answered {
+        let (of_run, calls): (Answered, Answered) = answered
+            .into_iter()
+            .partition(|(entry, _)| entry.ticket().is_some());
+        for (entry, result) in calls {
+            self.report.count_end(&entry.assignment, false);
+            let worker = Some(self.name.clone());
+            entry
+                .assignment
+                .answer(result, worker, Duration::ZERO, None);
+        }
+        of_run
+    }
+
+    /// Ends the attempts that were answered before they have begun, once the first of them, which is `next`, has a slot. Each
+    /// passes it to the one behind it.
+    fn end_answered(&mut self, answered: &mut Answered, next: Option<Ticket>) {
+        if next.is_none() {
+            return;
+        }
+        while let Some((entry, result)) = answered.pop_front() {
+            let next = answered.front().and_then(|(next, _)| next.ticket());
+            self.report.count_end(&entry.assignment, true);
+            let worker = Some(self.name.clone());
+            entry
+                .assignment
+                .answer(result, worker, Duration::ZERO, next);
+        }
     }
 
     /// Returns the failure of an attempt that has ended with its worker, and of which nobody had asked that.
@@ -251,4 +298,20 @@ impl RunningWorker {
             }
         }
     }
+}
+
+/// Attempts that were answered before they have begun, with their answers.
+type Answered = VecDeque<(InFlightAttempt, EarlyAnswer)>;
+
+/// Parts the attempts that were answered before they have begun from the others.
+fn take_answered(entries: VecDeque<InFlightAttempt>) -> (Answered, Vec<InFlightAttempt>) {
+    let (mut answered, mut others) = (Answered::new(), Vec::new());
+    for mut entry in entries {
+        let is_ahead = entry.begun.is_none();
+        match is_ahead.then(|| entry.take_final_early()).flatten() {
+            Some(answer) => answered.push_back((entry, answer)),
+            None => others.push(entry),
+        }
+    }
+    (answered, others)
 }

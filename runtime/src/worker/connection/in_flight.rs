@@ -4,8 +4,12 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use ratchet_ipc::Payload;
+
 use crate::dispatch::{Assignment, AttemptKey, StopAction, StopClock, StopMethod, StopReason};
-use crate::ids::SlotNumber;
+use crate::ids::{SlotNumber, Ticket};
+use crate::job::Work;
+use crate::outcome::Failure;
 
 /// All attempts of one worker that are not answered, in the order in which they were sent.
 ///
@@ -20,6 +24,8 @@ pub(super) struct InFlight {
     begun: usize,
     /// How many requests the worker works on at once, according to its hello.
     concurrency: usize,
+    /// How many entries have an early answer.
+    early: usize,
 }
 
 /// An attempt that was sent to a worker and is not answered.
@@ -39,7 +45,13 @@ pub(super) struct InFlightAttempt {
     pub(super) recalled: bool,
     /// The worker has answered it, and its files are being pulled.
     pub(super) is_pulling: bool,
+    /// The answer that came before the attempt has begun. It counts when the attempt begins: until then the attempt holds
+    /// no slot that the run could free, and the run would send a job that came back to the same worker at once.
+    early: Option<EarlyAnswer>,
 }
+
+/// The answer to an attempt that has not begun.
+pub(super) type EarlyAnswer = Result<Payload, Box<Failure>>;
 
 impl InFlight {
     /// Makes the list of a worker that has no attempts and works on one at a time.
@@ -49,6 +61,7 @@ impl InFlight {
             next_id: 1,
             begun: 0,
             concurrency: 1,
+            early: 0,
         }
     }
 
@@ -86,6 +99,12 @@ impl InFlight {
         self.place(id).is_some()
     }
 
+    /// Whether an attempt with this id waits for its answer.
+    pub(super) fn is_open(&mut self, id: u64) -> bool {
+        let entry = self.get_mut(id);
+        entry.is_some_and(|entry| !entry.is_pulling && entry.early.is_none())
+    }
+
     /// Returns the id of the next request.
     pub(super) fn next_id(&self) -> u64 {
         self.next_id
@@ -118,6 +137,7 @@ impl InFlight {
             said_started: false,
             recalled: false,
             is_pulling: false,
+            early: None,
         });
         self.next_id += 1;
         begins
@@ -190,7 +210,27 @@ impl InFlight {
         let place = self.place(id)?;
         let entry = self.entries.remove(place)?;
         self.begun -= usize::from(entry.begun.is_some());
+        self.early -= usize::from(entry.early.is_some());
         Some(entry)
+    }
+
+    /// Keeps an answer until its attempt begins.
+    pub(super) fn answer_early(&mut self, id: u64, answer: EarlyAnswer) {
+        if let Some(entry) = self.get_mut(id) {
+            let is_first = entry.early.replace(answer).is_none();
+            self.early += usize::from(is_first);
+        }
+    }
+
+    /// Takes the answer of an attempt that has begun after it was answered, with the id of the attempt.
+    pub(super) fn take_early(&mut self) -> Option<(u64, EarlyAnswer)> {
+        if self.early == 0 {
+            return None;
+        }
+        let mut begun = self.entries.iter_mut().filter(|one| one.begun.is_some());
+        let taken = begun.find_map(|entry| Some((entry.id, entry.early.take()?)));
+        self.early -= usize::from(taken.is_some());
+        taken
     }
 
     /// Begins the oldest attempt that has not begun, if there is one and the worker has room for it.
@@ -211,11 +251,11 @@ impl InFlight {
         self.entries.get(next)
     }
 
-    /// Returns the attempts that were sent ahead, have not begun, and were not recalled yet.
+    /// Returns the attempts that were sent ahead, have not begun, are not answered, and were not recalled yet.
     pub(super) fn waiting(&mut self) -> impl Iterator<Item = &mut InFlightAttempt> {
         self.entries
             .iter_mut()
-            .filter(|entry| entry.begun.is_none() && !entry.recalled)
+            .filter(|entry| entry.begun.is_none() && entry.early.is_none() && !entry.recalled)
     }
 
     /// Returns the earliest time at which [`due`](Self::due) returns something.
@@ -244,7 +284,7 @@ impl InFlight {
 
     /// Removes all attempts, because the worker has ended.
     pub(super) fn take_all(&mut self) -> VecDeque<InFlightAttempt> {
-        self.begun = 0;
+        (self.begun, self.early) = (0, 0);
         std::mem::take(&mut self.entries)
     }
 }
@@ -278,6 +318,18 @@ impl InFlightAttempt {
     /// Returns how long the attempt has run, or zero if it has not begun.
     pub(super) fn ran(&self, now: Instant) -> Duration {
         self.begun.map_or(Duration::ZERO, |clock| clock.ran(now))
+    }
+
+    /// Takes the answer that came before the attempt has begun, if it counts without the worker: files of the worker cannot be
+    /// brought back any more.
+    pub(super) fn take_final_early(&mut self) -> Option<EarlyAnswer> {
+        let has_files = matches!(&self.assignment.job.work, Work::Task { pull: Some(_), .. });
+        self.early.take_if(|answer| answer.is_err() || !has_files)
+    }
+
+    /// Returns the ticket of the attempt, if it belongs to a run.
+    pub(super) fn ticket(&self) -> Option<Ticket> {
+        self.assignment.key().ticket()
     }
 
     /// Returns the reason for which the attempt was asked to stop, if it was.

@@ -168,25 +168,48 @@ impl RunningWorker {
     ) {
         self.prove();
         self.has_answered = true;
-        let counter = id.as_counter();
-        let entry = counter.and_then(|id| self.jobs.get_mut(id));
-        if entry.is_some_and(|entry| entry.is_pulling) {
-            return self.take_unknown_answer(id, now);
+        let outcome = outcome.map_err(|error| Box::new(Failure::from_answer(error)));
+        match id.as_counter().filter(|id| self.jobs.is_open(*id)) {
+            Some(id) => self.take_result(id, outcome, now),
+            None => self.take_unknown_answer(id, now),
         }
-        let outcome = match (counter, outcome) {
-            (Some(id), Ok(result)) => match self.start_pull(id, result) {
+    }
+
+    /// Takes the result of an attempt that is not answered. The result of one that has not begun is kept until it begins.
+    fn take_result(&mut self, id: u64, result: Result<Payload, Box<Failure>>, now: Instant) {
+        let is_early = self.jobs.get_mut(id).is_some_and(|entry| {
+            entry.begun.is_none() && !(entry.recalled && is_cancellation(&result))
+        });
+        if is_early {
+            self.jobs.answer_early(id, result);
+            if self.jobs.is_serial() {
+                // If the worker mixes ids up, the attempt that it works on will get no answer.
+                let printed = format!("an answer to request {id}, which it had not begun");
+                self.other_output.printed(&printed, self.jobs.oldest(), now);
+            }
+            return;
+        }
+        self.finish_result(id, result, now);
+    }
+
+    /// Ends the attempts that were answered before they have begun, and that have begun now.
+    pub(super) fn finish_early(&mut self, now: Instant) {
+        while let Some((id, result)) = self.jobs.take_early() {
+            self.finish_result(id, result, now);
+        }
+    }
+
+    /// Ends an attempt with this result, after its files have come.
+    fn finish_result(&mut self, id: u64, result: Result<Payload, Box<Failure>>, now: Instant) {
+        let result = match result {
+            Ok(result) => match self.start_pull(id, result) {
                 Some(result) => Ok(result),
                 None => return,
             },
-            (_, outcome) => outcome,
+            Err(failure) => Err(failure),
         };
-        match counter.and_then(|id| self.jobs.remove(id)) {
-            Some(entry) => self.settle(
-                entry,
-                outcome.map_err(|error| Box::new(Failure::from_answer(error))),
-                now,
-            ),
-            None => self.take_unknown_answer(id, now),
+        if let Some(entry) = self.jobs.remove(id) {
+            self.settle(entry, result, now);
         }
     }
 
@@ -196,8 +219,8 @@ impl RunningWorker {
             Some(id) => id.as_counter(),
             None => self.jobs.only_candidate(),
         };
-        match (counter.and_then(|id| self.jobs.remove(id)), id) {
-            (Some(entry), _) => self.settle(entry, Err(Box::new(failure)), now),
+        match (counter.filter(|id| self.jobs.is_open(*id)), id) {
+            (Some(attempt), _) => self.take_result(attempt, Err(Box::new(failure)), now),
             (None, Some(id)) => {
                 self.log(None, LogLevel::Warn, failure.message);
                 self.take_unknown_answer(id, now);
@@ -230,9 +253,7 @@ impl RunningWorker {
         result: Result<Payload, Box<Failure>>,
         now: Instant,
     ) {
-        let is_cancelled =
-            |failure: &Failure| failure.code.as_deref() == Some(TaskError::CANCELLED);
-        let cancelled = matches!(&result, Err(failure) if is_cancelled(failure));
+        let cancelled = is_cancellation(&result);
         if entry.recalled && cancelled && entry.asked().is_none() {
             let begun = entry.begun.is_some();
             // The slot passes to the next attempt in the same step, as it does when an attempt ends.
@@ -428,4 +449,13 @@ impl RunningWorker {
     pub(super) fn display_name(&self) -> String {
         format!("worker {}", self.name)
     }
+}
+
+/// Whether the worker has said that it has given an attempt up because it was asked to.
+fn is_cancellation(result: &Result<Payload, Box<Failure>>) -> bool {
+    let code = result
+        .as_ref()
+        .err()
+        .and_then(|failure| failure.code.as_deref());
+    code == Some(TaskError::CANCELLED)
 }

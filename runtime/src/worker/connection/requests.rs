@@ -27,7 +27,8 @@ impl RunningWorker {
         {
             Ok(()) => {}
             Err(IpcError::Closed) => return self.give_back(assignment, false, None),
-            Err(error) => return self.refuse(assignment, &error),
+            Err(error) if begins => return self.refuse(assignment, &error),
+            Err(error) => return self.refuse_ahead(assignment, &error, now),
         }
         if begins {
             self.report.count_begin(&assignment);
@@ -53,18 +54,20 @@ impl RunningWorker {
 
     /// Fails an attempt whose request cannot be written, for example because its input is too large.
     fn refuse(&mut self, assignment: Assignment, error: &IpcError) {
-        let failure = match error {
-            IpcError::TooLarge { .. } => Failure::new(Class::TooLarge, error.to_string())
-                .code(ratchet_ipc::TaskError::TOO_LARGE),
-            _ => Failure::new(Class::Input, error.to_string()),
-        };
         self.report.count_end(&assignment, false);
         assignment.answer(
-            Err(Box::new(failure)),
+            Err(Box::new(unsent(error))),
             Some(self.name.clone()),
             Duration::ZERO,
             None,
         );
+    }
+
+    /// Fails an attempt that was sent ahead and whose request cannot be written, when it begins.
+    fn refuse_ahead(&mut self, assignment: Assignment, error: &IpcError, now: Instant) {
+        let id = self.jobs.next_id();
+        self.jobs.push(assignment, None, now);
+        self.jobs.answer_early(id, Err(Box::new(unsent(error))));
     }
 
     /// Asks an attempt to stop if the worker understands `cancel`. The grace until the kill begins in any case.
@@ -121,6 +124,16 @@ impl RunningWorker {
         if let Err(error) = self.transport.queue(&event.into()) {
             tracing::debug!(worker = %self.name, %error, "an event could not be sent to the worker");
         }
+    }
+}
+
+/// Returns the failure of an attempt whose request cannot be written.
+fn unsent(error: &IpcError) -> Failure {
+    match error {
+        IpcError::TooLarge { .. } => {
+            Failure::new(Class::TooLarge, error.to_string()).code(ratchet_ipc::TaskError::TOO_LARGE)
+        }
+        _ => Failure::new(Class::Input, error.to_string()),
     }
 }
 

@@ -406,6 +406,60 @@ async fn an_attempt_is_charged_with_the_end_of_its_worker_only_if_its_request_wa
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_to_a_request_that_has_not_begun_counts_when_it_begins() {
+    let mut worker = Played::start();
+    worker.introduce().await;
+    let (first, first_answer) = worker.asked(Timeouts::default()).await;
+    let (second, mut second_answer) = worker.asked(Timeouts::default()).await;
+    let (third, third_answer) = worker.asked(Timeouts::default()).await;
+    worker
+        .print(&format!("{third} 3\n{second} 2\n{second} 9\n"))
+        .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(second_answer.try_recv().is_err(), "the first one runs");
+    worker.print(&format!("{first} 1\n")).await;
+    for (answer, result) in [
+        (first_answer, "1"),
+        (second_answer, "2"),
+        (third_answer, "3"),
+    ] {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.result.unwrap().as_str(), result);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_request_that_has_not_begun_survives_the_end_of_its_worker() {
+    let mut worker = Played::start();
+    worker.introduce().await;
+    let (_first, first_answer) = worker.asked(Timeouts::default()).await;
+    let (second, second_answer) = worker.asked(Timeouts::default()).await;
+    worker.print(&format!("{second} 2\n")).await;
+    // It has read both requests, so it has crashed on the first one.
+    worker.system.input_read.store(100, Ordering::SeqCst);
+    worker.end(Exit::Code(5));
+    let failure = first_answer.await.unwrap().result.unwrap_err();
+    assert_eq!(failure.class, Class::Crash);
+    let answer = second_answer.await.unwrap();
+    assert_eq!(answer.result.unwrap().as_str(), "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_answers_and_ends_has_given_its_early_answers_too() {
+    let mut worker = Played::start();
+    worker.introduce().await;
+    let (first, first_answer) = worker.asked(Timeouts::default()).await;
+    let (second, second_answer) = worker.asked(Timeouts::default()).await;
+    worker.system.is_deaf.store(true, Ordering::SeqCst);
+    worker.print(&format!("{second} 2\n{first} 1\n")).await;
+    worker.end(Exit::Code(0));
+    for (answer, result) in [(first_answer, "1"), (second_answer, "2")] {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.result.unwrap().as_str(), result);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_that_never_answers_is_charged_with_a_request_that_it_did_not_read() {
     let mut worker = Played::start();
     worker.introduce().await;
