@@ -74,12 +74,19 @@ impl LineBuffer {
 
     /// Drops the beginning of a line that is already too long, although its end has not arrived yet.
     fn drop_overlong(&mut self) {
-        let is_too_long = self.dropped.is_some() || self.unread() > self.limit;
+        let is_too_long = self.dropped.is_some() || self.is_too_long(self.bytes.len());
         // If there is a newline, complete lines have to be taken first.
         if is_too_long && memchr::memchr(b'\n', &self.bytes[self.start..]).is_none() {
             self.searched = self.bytes.len();
             self.drop_until(self.bytes.len());
         }
+    }
+
+    /// Whether the line that begins at `start` is too long if it goes up to `end`. A carriage return at its end may belong to the
+    /// line break.
+    fn is_too_long(&self, end: usize) -> bool {
+        let line = &self.bytes[self.start..end];
+        line.strip_suffix(b"\r").unwrap_or(line).len() > self.limit
     }
 
     /// Drops the text after the last newline, because the stream broke off there.
@@ -99,13 +106,13 @@ impl LineBuffer {
     pub(super) fn next(&mut self) -> Option<Frame<'_>> {
         let Some(offset) = memchr::memchr(b'\n', &self.bytes[self.searched..]) else {
             self.searched = self.bytes.len();
-            if self.dropped.is_some() || self.unread() > self.limit {
+            if self.dropped.is_some() || self.is_too_long(self.bytes.len()) {
                 self.drop_until(self.bytes.len());
             }
             return None;
         };
         let end = self.searched + offset;
-        let frame = if self.dropped.is_some() || end - self.start > self.limit {
+        let frame = if self.dropped.is_some() || self.is_too_long(end) {
             self.drop_until(end);
             self.dropped.take().map(Frame::Overlong)
         } else {

@@ -344,19 +344,14 @@ impl Dialect for Mcp {
         if line.trim_ascii().is_empty() {
             return decoded.blank();
         }
-        let message = match Message::read(line) {
-            Ok(Some(message)) => message,
-            Ok(None) => return decoded.stray(line),
-            Err(error) => return self.on_broken(&error.to_string(), line, decoded),
-        };
-        match (&message.method, message.id) {
-            (Some(method), Some(id)) => decoded.send(&wire::answer_request(method, id)),
-            (Some(method), None) => {
-                let method = method.clone();
-                self.on_notification(&method, message.params, line, decoded);
+        // Version 2025-03-26 lets a server send several messages in an array.
+        match wire::batch(line) {
+            Some(messages) => {
+                for message in messages {
+                    self.decode_message(message.get().as_bytes(), decoded);
+                }
             }
-            (None, Some(id)) => self.on_answer(id, &message, line, decoded),
-            (None, None) => self.on_error_without_id(&message, line, decoded),
+            None => self.decode_message(line, decoded),
         }
     }
 
@@ -384,6 +379,24 @@ impl Dialect for Mcp {
 }
 
 impl Mcp {
+    /// Decodes one message.
+    fn decode_message(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+        let message = match Message::read(line) {
+            Ok(Some(message)) => message,
+            Ok(None) => return decoded.stray(line),
+            Err(error) => return self.on_broken(&error.to_string(), line, decoded),
+        };
+        match (&message.method, message.id) {
+            (Some(method), Some(id)) => decoded.send(&wire::answer_request(method, id)),
+            (Some(method), None) => {
+                let method = method.clone();
+                self.on_notification(&method, message.params, line, decoded);
+            }
+            (None, Some(id)) => self.on_answer(id, &message, line, decoded),
+            (None, None) => self.on_error_without_id(&message, line, decoded),
+        }
+    }
+
     /// Makes the arguments of a call from an object, or from the value of the tool's only argument.
     fn arguments(&self, request: &Request) -> Result<Payload, IpcError> {
         match self.tools.get(&request.task) {

@@ -479,3 +479,24 @@ fn ids_that_are_no_numbers_come_back_as_they_were() {
         matches!(&heard[..], [Incoming::Message(IpcMessage::Response(response))] if response.id == "job/7".into())
     );
 }
+
+#[test]
+fn answers_may_come_in_an_array_and_with_the_id_as_a_text() {
+    let mut session = Session::ready(2, &echo());
+    session.call(1, "echo", &json!("x")).unwrap();
+    session.call(2, "echo", &json!("y")).unwrap();
+    let answer = |id: Value, text: &str| json!({"id": id, "result": {"content": [], "text": text, "isError": null}});
+    let heard = session.says(&json!([answer(json!("2"), "y"), answer(json!(1), "x")]));
+    let answered: Vec<_> = heard
+        .iter()
+        .map(|incoming| match incoming {
+            Incoming::Message(IpcMessage::Response(response)) => {
+                (response.id.as_counter(), response.outcome.is_ok())
+            }
+            other => panic!("no response: {other:?}"),
+        })
+        .collect();
+    assert_eq!(answered, [(Some(2), true), (Some(1), true)]);
+    let stray = session.says(&json!([1, 2]));
+    assert!(matches!(&stray[..], [Incoming::Stray(_)]), "{stray:?}");
+}

@@ -44,6 +44,18 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Returns the messages of a line that is an array of messages; `None` if it is anything else.
+pub(super) fn batch(line: &[u8]) -> Option<Vec<&RawValue>> {
+    if !line.trim_ascii_start().starts_with(b"[") {
+        return None;
+    }
+    let messages: Vec<&RawValue> = serde_json::from_slice(line).ok()?;
+    let are_messages = messages
+        .iter()
+        .all(|message| message.get().starts_with('{'));
+    (are_messages && !messages.is_empty()).then_some(messages)
+}
+
 /// The request to which an answer of the server belongs.
 #[derive(Debug, PartialEq)]
 pub(super) enum CallId {
@@ -79,6 +91,10 @@ impl CallId {
         }
         if let Some(call) = text.strip_prefix(CALL) {
             return Self::Call(call.into());
+        }
+        // Some servers send the number of a call back as a text.
+        if let Ok(number) = text.parse::<u64>() {
+            return Self::Call(number.into());
         }
         if let Some(call) = text.strip_prefix(CANCELLED) {
             return Self::Cancelled(call.into());
@@ -307,8 +323,7 @@ pub(super) fn read_result(message: &Message<'_>) -> Result<Result<Payload, TaskE
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Called {
-        #[serde(default)]
-        is_error: bool,
+        is_error: Option<bool>,
     }
     if let Some(error) = message.error {
         let error: RpcError = serde_json::from_str(error.get())
@@ -321,7 +336,7 @@ pub(super) fn read_result(message: &Message<'_>) -> Result<Result<Payload, TaskE
     let called: Called = serde_json::from_str(result.get())
         .map_err(|error| format!("the result of a call is malformed: {error}"))?;
     let payload = Payload::from(result);
-    if !called.is_error {
+    if called.is_error != Some(true) {
         return Ok(Ok(payload));
     }
     let message = match text_of(result) {

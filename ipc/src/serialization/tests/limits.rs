@@ -176,3 +176,15 @@ fn written_bytes_are_removed_from_the_outgoing_bytes() {
     codec.mark_written(usize::MAX);
     assert!(codec.outgoing().is_empty());
 }
+
+#[test]
+fn the_carriage_return_of_a_line_break_does_not_count_for_the_limit() {
+    let bytes = format!("{SEVEN}\r\n{SEVEN}\r\n");
+    let found = decode_within(bytes.as_bytes(), small(SEVEN.len()));
+    assert_eq!(found, [response("7", "1"), response("7", "1")]);
+    let found = decode_within(bytes.as_bytes(), small(SEVEN.len() - 1));
+    assert!(
+        matches!(&found[..], [Incoming::TooLarge(_), Incoming::TooLarge(_)]),
+        "{found:?}"
+    );
+}

@@ -27,7 +27,7 @@ use crate::outcome::{Class, Failure};
 use crate::process::pool::Seats;
 use crate::process::restart_limiter::{RestartDecision, RestartLimiter};
 use crate::worker::EndCause;
-use crate::worker::config::PoolConfig;
+use crate::worker::config::{PoolConfig, WorkerProtocol};
 use crate::worker::event::{WorkUpdate, WorkerEnd};
 use crate::worker::state::Transition;
 
@@ -122,16 +122,28 @@ impl PoolState {
             return;
         }
         self.warned_of = Some(number);
+        let language = self.config.language;
         let worker = &self.known_worker(number).name;
         let what = if printed.is_empty() {
             "an empty line".to_owned()
         } else {
             format!("a line that is no answer ({printed})")
         };
+        let answer = match language {
+            WorkerProtocol::Mcp => {
+                format!("{{\"jsonrpc\":\"2.0\",\"id\":{attempt},\"result\":..}}")
+            }
+            WorkerProtocol::BazelJson { .. } => {
+                "a WorkResponse with the requestId of its request".to_owned()
+            }
+            WorkerProtocol::Native | WorkerProtocol::Lines { .. } => {
+                format!("{{\"type\":\"response\",\"id\":\"{attempt}\",\"result\":..}}")
+            }
+        };
         tracing::warn!(
             "worker {worker} printed {what} while it had request {attempt}, and has not answered since. It is \
-             waited for; if the line was meant as the answer, print {{\"type\":\"response\",\"id\":\"{attempt}\",\"result\":..}} \
-             instead, and if it was not, print such lines to stderr"
+             waited for; if the line was meant as the answer, print {answer} instead, and if it was not, print such \
+             lines to stderr"
         );
     }
 

@@ -362,7 +362,8 @@ impl RunningWorker {
     /// Warns once if a worker with a job has printed no message so far. Without the warning, the run would wait in
     /// silence for a filter that was not declared as one.
     fn warn_of_no_messages(&mut self, printed: &str) {
-        if self.has_sent_no_message && self.jobs.oldest().is_some() {
+        let may_be_filter = matches!(self.config.language, WorkerProtocol::Native);
+        if self.has_sent_no_message && may_be_filter && self.jobs.oldest().is_some() {
             self.has_sent_no_message = false;
             self.other_output.was_told();
             tracing::warn!(
