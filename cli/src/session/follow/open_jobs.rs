@@ -138,10 +138,8 @@ impl OpenJobs {
                 let why = (Class::Host, "its node gave it back");
                 self.attempt_ended(&job, why, Duration::ZERO);
             }
-            EventKind::Unservable { job } => {
-                if self.jobs.contains_key(&job) {
-                    self.unservable.insert(job);
-                }
+            EventKind::Unservable { job } if self.jobs.contains_key(&job) => {
+                self.unservable.insert(job);
             }
             EventKind::Ended {
                 job,
