@@ -47,6 +47,7 @@ mod job_file;
 mod live;
 mod map;
 mod output;
+mod output_file;
 mod parse;
 mod play;
 mod preflight;

@@ -45,6 +45,7 @@ mod terminal;
 mod terminal_keys;
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,9 +66,11 @@ use crate::job_file::{
     WorkerPlan,
 };
 use crate::map::{HaltRule, MapRunner};
+use crate::output_file::{FormerContent, OutputFile, OutputFiles, is_pipe};
 use crate::progress::ProgressMode;
 use crate::report::Report;
 use crate::settings::{Settings, variable_of_setting};
+use events::{EventFile, check_event_path};
 use run::RunContext;
 use signals::SignalHandler;
 
@@ -191,6 +194,8 @@ impl Session {
             progress_mode,
             signals,
             telemetry,
+            files: OutputFiles::default(),
+            events: None,
         };
         Ok(Self {
             opened,
@@ -254,6 +259,38 @@ impl Session {
         what: &str,
         read: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, CliError> {
+        self.on_thread((what, "read"), read)
+    }
+
+    /// Opens a file that the run writes. Its former content is lost only when the first job of the run is known.
+    pub(crate) fn open_file(
+        &mut self,
+        path: &Path,
+        former: FormerContent,
+    ) -> Result<OutputFile, CliError> {
+        let file = self.open_apart(path, former)?;
+        self.context.files.add(file.clone());
+        Ok(file)
+    }
+
+    /// Opens a file on a thread of its own, because opening a pipe waits for its reader. The caller begins the file.
+    fn open_apart(&mut self, path: &Path, former: FormerContent) -> Result<OutputFile, CliError> {
+        let name = if is_pipe(path) {
+            format!("the pipe `{}`, which nobody reads,", path.display())
+        } else {
+            format!("`{}`", path.display())
+        };
+        let owned = path.to_path_buf();
+        let opened = self.on_thread((&name, "opened"), move || OutputFile::open(&owned, former))?;
+        opened.map_err(|error| CliError::unwritable(path, error))
+    }
+
+    /// Runs a function on a thread of its own, and waits for it until a signal or the deadline of the run ends the call.
+    fn on_thread<T: Send + 'static>(
+        &mut self,
+        what: (&str, &str),
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CliError> {
         let (send, reading) = oneshot::channel();
         std::thread::Builder::new()
             .name("reader".to_owned())
@@ -294,7 +331,7 @@ impl Session {
             signals, console, ..
         } = &mut self.context;
         self.runtime
-            .block_on(signals.wait_for_reader(what, waiting, time_left, console))
+            .block_on(signals.wait_for_reader((what, "read"), waiting, time_left, console))
     }
 
     /// Runs all jobs. Returns the exit code.
@@ -302,6 +339,14 @@ impl Session {
         if let Some(time_left) = self.time_left() {
             // The executor refuses a deadline of 0, and a deadline that has passed ends the run all the same.
             self.context.options.deadline = Some(time_left.max(Duration::from_nanos(1)));
+        }
+        if let Some(path) = self.context.options.events.clone() {
+            check_event_path(&path)?;
+            let former = match &self.context.resumed_run {
+                Some(resumed) if !resumed.has_own_events => FormerContent::KeptLines,
+                _ => FormerContent::Lost,
+            };
+            self.context.events = Some(EventFile::to(self.open_apart(&path, former)?, path));
         }
         let Self {
             context, runtime, ..

@@ -33,6 +33,7 @@ mod lost_hosts;
 mod map;
 mod map_options;
 mod mistakes;
+mod output_files;
 mod outputs;
 mod pages;
 mod parallel_options;

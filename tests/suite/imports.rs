@@ -144,7 +144,7 @@ const CRATES: [(&str, Layers); 10] = [
             &["error"],
             &["standard_streams", "early_signals"],
             &["recorded", "github"],
-            &["output", "environment"],
+            &["output", "output_file", "environment"],
             &["report", "semaphore", "trust"],
             &["job_file"],
             &["live", "settings", "map"],

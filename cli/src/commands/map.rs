@@ -102,13 +102,12 @@ pub(crate) fn run(
     let prompt = arguments.interactive.then(Prompt::open).transpose()?;
     let (work, workers) = work(arguments, command, columns, session.options(), &terms.on)?;
     refuse_placeholders(arguments, &source, work.template())?;
-    let options = session.options();
     if let Some(on) = placement_of_jobs(&work, hosts.is_some()) {
         Arc::make_mut(&mut terms).on = on;
     }
 
     let outputs: Arc<PendingOutputs> = Arc::default();
-    let written = open_map_output(arguments, &session, columns)?;
+    let written = open_map_output(arguments, &mut session, columns)?;
     let keeper = start_keeper()?;
     let command_runner = command_runner(
         arguments,
@@ -119,16 +118,18 @@ pub(crate) fn run(
         &written,
         keeper.clone(),
     );
+    let joblog = open_joblog(arguments, &mut session, is_resumed)?;
+    let results = open_results(arguments, &mut session, columns, is_resumed)?;
     let report = MapReport {
         outputs: Arc::clone(&outputs),
         // Without --quiet, the summary at the end reports why items failed.
-        reports_errors: options.quiet,
+        reports_errors: session.options().quiet,
         written,
         command: work.command().cloned(),
         protocol: worker_protocol(arguments),
         clock: || SystemClock.now(),
-        joblog: open_joblog(arguments, &session, is_resumed)?,
-        results: open_results(arguments, columns, is_resumed)?,
+        joblog,
+        results,
     };
     let nothing = match &source {
         MapSource::Items(_) if arguments.interactive => NOTHING_ALLOWED,

@@ -53,7 +53,7 @@ pub(crate) fn run(
     let warnings = configuration.all_warnings();
     let prepared = prepared(arguments, configuration)?;
     let limits = prepared.limits().to_vec();
-    let session = Session::open(
+    let mut session = Session::open(
         &common,
         &arguments.record,
         TerminalUse::Progress,
@@ -68,12 +68,12 @@ pub(crate) fn run(
         }
     }
     let (report, jobs, runner) = if format == ResultFormat::Human {
-        let (out, style) = open_play_output(session.options(), &console)?;
+        let (out, style) = open_play_output(&mut session)?;
         let lines = PlayLines::new(style, arguments.display.verbose);
         let ask = arguments.tasks.step.then(|| Box::new(ask_step) as AskStep);
         PlayReport::for_people(prepared, lines, out, console, end.clone(), ask)
     } else {
-        let inner = open_report(session.options(), &console)?;
+        let inner = open_report(&mut session)?;
         PlayReport::for_programs(prepared, inner, console, end.clone())
     };
     let setup = RunSetup {

@@ -273,7 +273,7 @@ pub(super) fn run(
     let setup = RunSetup {
         source,
         stdin: reads_stdin.then_some("jobs.jsonl"),
-        ..setup(&session, queued)?
+        ..setup(&mut session, queued)?
     };
     session.perform(setup)
 }
@@ -315,7 +315,7 @@ fn attach(arguments: &RunArguments, server: &QueueServer, name: &str) -> Result<
         maker,
         jobs: QueuedSource::Attached(names),
     };
-    let setup = setup(&session, queued)?;
+    let setup = setup(&mut session, queued)?;
     session.perform(setup)
 }
 
@@ -335,7 +335,7 @@ async fn list(engine: &dyn Engine, prefix: &str) -> Result<Vec<JobName>, CliErro
 }
 
 /// Makes a run whose jobs are done elsewhere.
-fn setup(session: &Session, queued: QueuedJobs) -> Result<RunSetup, CliError> {
+fn setup(session: &mut Session, queued: QueuedJobs) -> Result<RunSetup, CliError> {
     Ok(RunSetup {
         verb: "run",
         jobs: JobSource::Queued(Box::new(queued)),
@@ -346,7 +346,7 @@ fn setup(session: &Session, queued: QueuedJobs) -> Result<RunSetup, CliError> {
         limits: Vec::new(),
         resources: Vec::new(),
         protection: BreakerAndBudget::default(),
-        report: open_report(session.options(), session.console())?,
+        report: open_report(session)?,
         command_runner: None,
         play: None,
         keeper: start_keeper()?,

@@ -119,7 +119,7 @@ fn run_here(arguments: &RunArguments, resumed_run: Option<ResumedRun>) -> Result
         limits,
         resources: plan.resources,
         protection: plan.protection,
-        report: open_report(session.options(), session.console())?,
+        report: open_report(&mut session)?,
         command_runner: None,
         play: None,
         keeper: start_keeper()?,

@@ -1,7 +1,6 @@
 //! The file of `--joblog`, with a line for each command that has ended, in the columns of GNU parallel.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -12,6 +11,7 @@ use ratchet_runtime::process::Exit;
 use super::outputs::CommandRecord;
 use crate::error::CliError;
 use crate::output::{Destination, OutputError};
+use crate::output_file::{FormerContent, OutputFile};
 use crate::shell_quote::shell_line;
 
 /// The first line of the log, with the columns of GNU parallel.
@@ -41,6 +41,15 @@ impl JoblogFile {
             },
         }
     }
+
+    /// Returns what becomes of the lines that the file has. A run that is resumed continues its log.
+    pub(crate) fn former_content(&self, is_resumed: bool) -> FormerContent {
+        if self.appends || is_resumed {
+            FormerContent::Kept
+        } else {
+            FormerContent::Lost
+        }
+    }
 }
 
 /// The log of finished jobs, in the columns of GNU parallel.
@@ -50,33 +59,21 @@ pub(crate) struct Joblog {
 }
 
 impl Joblog {
-    /// Opens a log. The path `-` stands for `stdout`. A run that is resumed continues its log.
-    pub(crate) fn open(
-        file: JoblogFile,
-        stdout: impl FnOnce() -> Box<dyn Write + Send>,
-        is_resumed: bool,
-    ) -> Result<Self, CliError> {
-        let appends = file.appends || is_resumed;
-        let destination = Destination::of(file.path);
-        let Destination::File(path) = &destination else {
-            let begun = Self::begin(stdout(), destination);
-            return begun.map_err(|error| Destination::Stdout.error(error).into());
-        };
-        let opened = if appends {
-            File::options().append(true).create(true).open(path)
-        } else {
-            File::create(path)
-        };
-        let begun = opened.and_then(|file| {
-            let is_empty = file.metadata()?.len() == 0;
-            let (out, destination) = (Box::new(file), destination.clone());
-            if is_empty {
-                Self::begin(out, destination)
-            } else {
-                Ok(Self { out, destination })
-            }
-        });
-        begun.map_err(|error| CliError::unwritable(path, error))
+    /// Makes the log that is part of stdout.
+    pub(crate) fn to_stdout(out: Box<dyn Write + Send>) -> Result<Self, CliError> {
+        let begun = Self::begin(out, Destination::Stdout);
+        begun.map_err(|error| Destination::Stdout.error(error).into())
+    }
+
+    /// Makes the log in a file, which was opened at this path.
+    pub(crate) fn to_file(file: OutputFile, path: PathBuf) -> Result<Self, CliError> {
+        let starts_anew = file.starts_anew();
+        let (out, destination) = (Box::new(file), Destination::File(path.clone()));
+        if !starts_anew {
+            return Ok(Self { out, destination });
+        }
+        let begun = Self::begin(out, destination);
+        begun.map_err(|error| CliError::unwritable(&path, error))
     }
 
     /// Begins a log with the names of the columns.

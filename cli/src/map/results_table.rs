@@ -2,7 +2,6 @@
 //! parallel.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::SystemTime;
@@ -15,6 +14,7 @@ use super::outputs::CommandRecord;
 use crate::error::CliError;
 use crate::escape::text_of;
 use crate::output::{Destination, OutputError};
+use crate::output_file::OutputFile;
 use crate::shell_quote::shell_line;
 use crate::spool::Spool;
 
@@ -62,28 +62,21 @@ impl TableFormat {
 }
 
 impl ResultsTable {
-    /// Opens a table. A run that is resumed continues its table.
-    pub(crate) fn open(
+    /// Makes the table in a file, which was opened at this path.
+    pub(crate) fn to_file(
+        file: OutputFile,
         path: &Path,
         format: TableFormat,
         columns: usize,
-        is_resumed: bool,
     ) -> Result<Self, CliError> {
-        let opened = if is_resumed {
-            File::options().append(true).create(true).open(path)
-        } else {
-            File::create(path)
-        };
-        let begun = opened.and_then(|file| {
-            let is_new = file.metadata()?.len() == 0;
-            let destination = Destination::File(path.to_owned());
-            let mut table = Self::to(Box::new(file), destination, format, columns);
-            if is_new {
-                table.write_header()?;
-            }
-            Ok(table)
-        });
-        begun.map_err(|error| CliError::unwritable(path, error))
+        let starts_anew = file.starts_anew();
+        let destination = Destination::File(path.to_owned());
+        let mut table = Self::to(Box::new(file), destination, format, columns);
+        if starts_anew {
+            let written = table.write_header();
+            written.map_err(|error| CliError::unwritable(path, error))?;
+        }
+        Ok(table)
     }
 
     fn to(

@@ -1,7 +1,6 @@
 //! Sinks of the events of a run: the file of `--events`, and the journal, which keeps events for reports.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -9,10 +8,13 @@ use ratchet_runtime::event::{EventRecord, RunEvent, WorkerNews};
 use ratchet_runtime::{EventFilter, Journal, Sink};
 
 use crate::error::CliError;
+use crate::output_file::OutputFile;
 
 /// Writes every event of a run to a file, one JSON object per line.
 pub(super) struct EventFile {
-    out: BufWriter<File>,
+    /// The file, which the first event begins.
+    file: OutputFile,
+    out: BufWriter<OutputFile>,
     /// The first error, after which nothing more is written. It is checked at the end of the run.
     failure: EventFailure,
 }
@@ -39,30 +41,33 @@ impl EventFailure {
     }
 }
 
+/// Refuses a path at which no file can take events.
+pub(super) fn check_event_path(path: &Path) -> Result<(), CliError> {
+    if path != Path::new("-") {
+        return Ok(());
+    }
+    Err(
+        CliError::usage("stdout carries results, so events cannot go there")
+            .with_help("name a file, or /dev/stderr"),
+    )
+}
+
 impl EventFile {
-    /// Opens the file of events. Its former content is lost, unless the run `continues` it.
-    pub(super) fn open(path: &Path, continues: bool) -> Result<(Self, EventFailure), CliError> {
-        if path == Path::new("-") {
-            return Err(
-                CliError::usage("stdout carries results, so events cannot go there")
-                    .with_help("name a file, or /dev/stderr"),
-            );
-        }
-        let file = if continues {
-            continued(path)
-        } else {
-            File::create(path)
-        };
-        let file = file.map_err(|error| CliError::unwritable(path, error))?;
-        let failure = EventFailure {
-            path: path.to_path_buf(),
-            error: Arc::default(),
-        };
-        let sink = Self {
+    /// Makes the sink from a file that was opened at this path.
+    pub(super) fn to(file: OutputFile, path: PathBuf) -> Self {
+        Self {
+            file: file.clone(),
             out: BufWriter::new(file),
-            failure: failure.clone(),
-        };
-        Ok((sink, failure))
+            failure: EventFailure {
+                path,
+                error: Arc::default(),
+            },
+        }
+    }
+
+    /// Returns what reports, at the end of the run, whether all events could be written.
+    pub(super) fn failure(&self) -> EventFailure {
+        self.failure.clone()
     }
 
     /// Keeps the error of a write, if it is the first one.
@@ -78,33 +83,15 @@ impl EventFile {
     }
 }
 
-/// Opens a file to append to it. A last line that was cut off, because the process was killed that wrote it, is removed.
-fn continued(path: &Path) -> io::Result<File> {
-    /// The most bytes that an event has, and more.
-    const LONGEST: u64 = 64 << 20;
-    let mut options = OpenOptions::new();
-    let mut file = options.create(true).read(true).append(true).open(path)?;
-    let length = file.metadata()?.len();
-    if !file.metadata()?.is_file() || length == 0 {
-        return Ok(file);
-    }
-    let from = length.saturating_sub(LONGEST);
-    file.seek(SeekFrom::Start(from))?;
-    let mut end = Vec::new();
-    (&file).take(length - from).read_to_end(&mut end)?;
-    let whole = memchr::memrchr(b'\n', &end).map_or(0, |at| at + 1);
-    file.set_len(from + whole as u64)?;
-    Ok(file)
-}
-
 impl Sink for EventFile {
     fn on(&mut self, record: &EventRecord) {
         let has_failed = self.failure.error.lock();
         if has_failed.unwrap_or_else(PoisonError::into_inner).is_some() {
             return;
         }
-        let written = serde_json::to_writer(&mut self.out, record)
-            .map_err(io::Error::from)
+        let begun = self.file.begin();
+        let written = begun
+            .and_then(|()| Ok(serde_json::to_writer(&mut self.out, record)?))
             .and_then(|()| self.out.write_all(b"\n"));
         self.keep_first_error(written);
     }
@@ -181,6 +168,7 @@ fn is_kept(event: &RunEvent) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output_file::FormerContent;
 
     fn record(event: RunEvent) -> EventRecord {
         EventRecord {
@@ -192,31 +180,16 @@ mod tests {
 
     #[test]
     fn a_file_of_events_that_cannot_be_written_is_told_once() {
-        let (mut sink, failure) = match EventFile::open(Path::new("/dev/full"), false) {
-            Ok(opened) => opened,
-            Err(error) => panic!("{error:?}"),
-        };
+        let path = Path::new("/dev/full");
+        let file = OutputFile::open(path, FormerContent::Lost).unwrap();
+        let mut sink = EventFile::to(file, path.to_path_buf());
+        let failure = sink.failure();
         sink.on(&record(RunEvent::RunStarted { total: None }));
         sink.caught_up();
         sink.on(&record(RunEvent::RunStarted { total: None }));
         let error = failure.check().unwrap_err();
         assert!(format!("{error:?}").contains("/dev/full"), "{error:?}");
         assert!(failure.check().is_ok());
-    }
-
-    #[test]
-    fn a_file_of_events_is_continued_without_a_line_that_was_cut_off() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("events.jsonl");
-        for (before, kept) in [("", ""), ("{", ""), ("a\n", "a\n"), ("a\nb", "a\n")] {
-            std::fs::write(&path, before).unwrap();
-            let mut file = continued(&path).unwrap();
-            file.write_all(b"c\n").unwrap();
-            let all = std::fs::read_to_string(&path).unwrap();
-            assert_eq!(all, format!("{kept}c\n"), "{before}");
-        }
-        // What has no content is written to as well.
-        assert!(continued(Path::new("/dev/null")).is_ok());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use ratchet_runtime::process::ProcessConfig;
-use ratchet_runtime::{Executor, Job, JobKey, Placement, Run, Stopped, Submitter, Work};
+use ratchet_runtime::{Executor, Job, JobKey, Placement, Run, Stopped, Work};
 use tokio::sync::oneshot;
 
 use super::earlier::{EarlierOutcomes, ResumeDifferences};
@@ -17,6 +17,7 @@ use super::terminal::TerminalUse;
 use crate::error::CliError;
 use crate::job_file::{JobLines, Jobs, StreamError, may_use_cache};
 use crate::map::MapJobs;
+use crate::output_file::OutputFiles;
 
 /// How many jobs are submitted together.
 const BATCH: usize = 128;
@@ -118,12 +119,12 @@ impl JobSource {
     }
 
     /// Begins the run. The second part of the result reports, once the run has ended, how the source ended. `announce`
-    /// is called with the number of jobs of a stream, as soon as that is known.
+    /// is called with the number of jobs of a stream, as soon as that is known. `files` begin when the first job is known.
     pub(super) fn begin(
         self,
         executor: &Executor,
         earlier: Option<EarlierOutcomes>,
-        announce: impl Fn(u64) + Send + 'static,
+        (announce, files): (impl Fn(u64) + Send + 'static, OutputFiles),
         follows: Option<FollowerParts>,
     ) -> Result<(Run, SourceEnd), CliError> {
         let mut earlier = earlier;
@@ -134,6 +135,7 @@ impl JobSource {
                 })?;
                 let (run, follower) =
                     follows.begin(*queued, executor, earlier, Box::new(announce))?;
+                files.begin();
                 Ok((run, SourceEnd::Follower(follower)))
             }
             Self::List(jobs) => {
@@ -141,7 +143,11 @@ impl JobSource {
                     Some(earlier) => earlier.look_up_all(jobs),
                     None => jobs,
                 };
+                let has_jobs = !jobs.is_empty();
                 let run = executor.run_list(jobs)?;
+                if has_jobs {
+                    files.begin();
+                }
                 let differences = earlier.map(EarlierOutcomes::differences);
                 Ok((run, SourceEnd::Known(differences)))
             }
@@ -155,8 +161,8 @@ impl JobSource {
                 std::thread::Builder::new()
                     .name("jobs".to_owned())
                     .spawn(move || {
-                        let result =
-                            submit_all(stream, &submitter, &runtime, &mut earlier, announce);
+                        let submit = |jobs| runtime.block_on(submitter.submit_many(jobs)).is_ok();
+                        let result = submit_all(stream, submit, &mut earlier, announce, &files);
                         let differences = earlier.map(EarlierOutcomes::differences);
                         // A run that was stopped has ended without waiting for this.
                         let _ = send.send((result, differences));
@@ -227,13 +233,14 @@ impl SourceEnd {
     }
 }
 
-/// Submits the jobs of a stream, in batches of the jobs that can be read without waiting.
+/// Submits the jobs of a stream, in batches of the jobs that can be read without waiting. `submit` returns whether the run
+/// has taken them.
 fn submit_all(
     mut stream: Box<dyn JobStream>,
-    submitter: &Submitter,
-    runtime: &tokio::runtime::Handle,
+    submit: impl Fn(Vec<Job>) -> bool,
     earlier: &mut Option<EarlierOutcomes>,
     announce: impl Fn(u64),
+    files: &OutputFiles,
 ) -> Result<(), CliError> {
     let mut total = 0;
     let mut batch = Vec::with_capacity(BATCH);
@@ -247,6 +254,9 @@ fn submit_all(
     while let Some(job) = stream.next() {
         match job {
             Ok(job) => {
+                if total == 0 {
+                    files.begin();
+                }
                 total += 1;
                 if let Work::Task { input, .. } = &job.work {
                     bytes += input.as_str().len();
@@ -265,7 +275,7 @@ fn submit_all(
         if batch.len() == BATCH || bytes >= BATCH_BYTES || stream.may_wait() {
             bytes = 0;
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
-            if runtime.block_on(submitter.submit_many(full)).is_err() {
+            if !submit(full) {
                 // The run takes no more jobs, and reports the reason itself.
                 break_off(earlier);
                 return Ok(());
@@ -275,7 +285,7 @@ fn submit_all(
     announce(total);
     if !batch.is_empty() {
         // If the run takes no more jobs, it reports the reason itself.
-        let _ = runtime.block_on(submitter.submit_many(batch));
+        submit(batch);
     }
     result
 }

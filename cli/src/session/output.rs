@@ -1,43 +1,42 @@
 //! Opens the output of a run: a file or stdout, which may share a terminal with progress and messages.
 
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::AttemptsShown;
 
+use super::Session;
 use super::console::Console;
-use super::options::RunOptions;
 use crate::error::CliError;
 use crate::output::{Destination, Output};
+use crate::output_file::FormerContent;
 use crate::report::{Report, ResultFormat, report};
 use crate::standard_streams::need_stdout;
 use crate::style::Style;
 
 /// Opens the output of a run.
 pub(crate) fn open_output(
-    options: &RunOptions,
-    console: &Console,
+    session: &mut Session,
 ) -> Result<(Box<dyn Write + Send>, Destination), CliError> {
-    let destination = options.output.clone().map(Destination::of);
+    let destination = session.options().output.clone().map(Destination::of);
     match destination {
-        Some(Destination::File(path)) => match File::create(&path) {
-            Ok(file) => Ok((Box::new(file), Destination::File(path))),
-            Err(error) => Err(CliError::unwritable(&path, error)),
-        },
+        Some(Destination::File(path)) => {
+            let file = session.open_file(&path, FormerContent::Lost)?;
+            Ok((Box::new(file), Destination::File(path)))
+        }
         Some(Destination::Stdout) | None => {
             need_stdout()?;
-            Ok((stdout(console), Destination::Stdout))
+            Ok((stdout(session.console()), Destination::Stdout))
         }
     }
 }
 
 /// Opens the report of a run: in the format that was asked for, else in one for people on a terminal and for programs
 /// elsewhere.
-pub(crate) fn open_report(
-    options: &RunOptions,
-    console: &Console,
-) -> Result<Box<dyn Report>, CliError> {
+pub(crate) fn open_report(session: &mut Session) -> Result<Box<dyn Report>, CliError> {
+    let (out, destination) = open_output(session)?;
+    let out = Output::new(out, destination);
+    let options = session.options();
     let is_terminal = options.output.is_none() && io::stdout().is_terminal();
     let format = options.format.unwrap_or(if is_terminal {
         ResultFormat::Human
@@ -45,8 +44,6 @@ pub(crate) fn open_report(
         ResultFormat::Jsonl
     });
     let style = Style::decide(options.color, is_terminal, |name| std::env::var_os(name));
-    let (out, destination) = open_output(options, console)?;
-    let out = Output::new(out, destination);
     let attempts = if options.verbose > 0 {
         AttemptsShown::All
     } else {
@@ -57,12 +54,12 @@ pub(crate) fn open_report(
 
 /// Opens the output of a play for people, with the style of its lines.
 pub(crate) fn open_play_output(
-    options: &RunOptions,
-    console: &Console,
+    session: &mut Session,
 ) -> Result<(Output<'static>, Style), CliError> {
+    let (out, destination) = open_output(session)?;
+    let options = session.options();
     let is_terminal = options.output.is_none() && io::stdout().is_terminal();
     let style = Style::decide(options.color, is_terminal, |name| std::env::var_os(name));
-    let (out, destination) = open_output(options, console)?;
     Ok((Output::new(out, destination), style))
 }
 

@@ -30,8 +30,6 @@ pub(super) struct RunRecord {
     pub(super) worked_before: Duration,
     /// Whether the number of slots was set for this part of the run. If so, earlier changes of it are not repeated.
     has_own_slots: bool,
-    /// Whether events are appended to the file of the earlier part of the run.
-    pub(super) continues_events: bool,
     /// What was read from stdin, which has to be given again to resume the run.
     stdin: Option<&'static str>,
 }
@@ -133,7 +131,7 @@ impl RunRecord {
             store,
             id,
             has_own_slots,
-            has_own_events,
+            has_own_events: _,
         }) = resumed_run
         {
             let path = store.journal(id);
@@ -146,7 +144,6 @@ impl RunRecord {
                 is_resumed: true,
                 worked_before: history.worked(None),
                 has_own_slots,
-                continues_events: !has_own_events,
                 stdin,
             };
             return Ok(Some((record, Some(history))));
@@ -169,7 +166,6 @@ impl RunRecord {
             is_resumed: false,
             worked_before: Duration::ZERO,
             has_own_slots: true,
-            continues_events: false,
             stdin,
         };
         Ok(Some((record, None)))

@@ -19,6 +19,7 @@ use super::console::Console;
 use super::consuming::consume;
 use super::delivery::Delivery;
 use super::earlier::EarlierOutcomes;
+use super::events::EventFile;
 use super::figures::run_figures;
 use super::follow::{FollowControl, FollowRules, FollowerParts};
 use super::job_source::JobSource;
@@ -34,6 +35,7 @@ use crate::error::CliError;
 use crate::exit;
 use crate::github::{wanted_summary, write_summary};
 use crate::live::LiveFigures;
+use crate::output_file::OutputFiles;
 use crate::progress::ProgressMode;
 use crate::readable::duration;
 use crate::recorded;
@@ -59,6 +61,10 @@ pub(super) struct RunContext {
     pub(super) signals: SignalHandler,
     /// Where telemetry is sent, if anywhere. It is taken when the run begins.
     pub(super) telemetry: Option<TelemetrySettings>,
+    /// The files that lose their former content when the first job is known.
+    pub(super) files: OutputFiles,
+    /// The file that takes the events of the run, if there is one. It is taken when the run begins.
+    pub(super) events: Option<EventFile>,
 }
 
 impl RunContext {

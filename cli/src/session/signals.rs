@@ -51,15 +51,15 @@ impl SignalHandler {
         })
     }
 
-    /// Waits for a thread that reads `what`, but no longer than the run has `time_left`. SIGINT and SIGTERM end the wait,
-    /// too, and SIGUSR1 prints what is waited for.
+    /// Waits for a thread that reads or opens `what`, but no longer than the run has `time_left`. SIGINT and SIGTERM end
+    /// the wait, too, and SIGUSR1 prints what is waited for. `done` is the participle for messages: `read` or `opened`.
     #[expect(
         clippy::expect_used,
         reason = "`Session::perform` consumes the session, so nothing is read after `steer`"
     )]
     pub(super) async fn wait_for_reader<T>(
         &mut self,
-        what: &str,
+        (what, done): (&str, &str),
         mut reading: oneshot::Receiver<T>,
         time_left: Option<Duration>,
         console: &Console,
@@ -77,18 +77,18 @@ impl SignalHandler {
             tokio::select! {
                 read = &mut reading => return read.map_err(|_| reader_panicked(what)),
                 signal = listeners.stop.recv() => {
-                    let message = format!("{signal}: {what} was still being read, and nothing was run");
+                    let message = format!("{signal}: {what} was still being {done}, and nothing was run");
                     return Err(CliError::new(exit_code(signal), message));
                 }
                 () = &mut deadline => {
                     let message = format!(
-                        "stopped early: the time of the run is over (--deadline): {what} was still being read, and \
+                        "stopped early: the time of the run is over (--deadline): {what} was still being {done}, and \
                          nothing was run"
                     );
                     return Err(CliError::new(exit::STOPPED, message));
                 }
                 () = listeners.status.recv() => {
-                    console.say(&format!("ratchet: no job runs yet: {what} is still being read\n"));
+                    console.say(&format!("ratchet: no job runs yet: {what} is still being {done}\n"));
                 }
             }
         }
@@ -227,7 +227,7 @@ mod tests {
         let (_silent, reading) = oneshot::channel::<()>();
         let began = tokio::time::Instant::now();
         let error = handler
-            .wait_for_reader("stdin", reading, Some(second), &console)
+            .wait_for_reader(("stdin", "read"), reading, Some(second), &console)
             .await
             .unwrap_err();
         assert_eq!(began.elapsed(), second);
@@ -243,7 +243,7 @@ mod tests {
             let _ = send.send("jobs");
         });
         let read = handler
-            .wait_for_reader("stdin", reading, Some(second * 2), &console)
+            .wait_for_reader(("stdin", "read"), reading, Some(second * 2), &console)
             .await;
         assert_eq!(read.unwrap(), "jobs");
     }

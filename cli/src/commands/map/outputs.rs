@@ -9,25 +9,30 @@ use crate::map::{
     Columns, Joblog, KeptResults, LineTag, LiveOutput, MapOutput, OutputsByHost, Printer,
     ResultsFolder, ResultsTable, TableFormat, Template, TextTemplate,
 };
+use crate::output_file::FormerContent;
 use crate::session::{Session, open_output, open_report, stdout};
 
 /// Opens the log of commands, if one was asked for. A resumed run appends to it.
 pub(super) fn open_joblog(
     arguments: &MapArguments,
-    session: &Session,
+    session: &mut Session,
     is_resumed: bool,
 ) -> Result<Option<Joblog>, CliError> {
     let Some(file) = &arguments.joblog else {
         return Ok(None);
     };
-    let stdout = || stdout(session.console());
-    Joblog::open(file.clone(), stdout, is_resumed).map(Some)
+    if file.path.as_os_str() == "-" {
+        return Joblog::to_stdout(stdout(session.console())).map(Some);
+    }
+    let opened = session.open_file(&file.path, file.former_content(is_resumed))?;
+    Joblog::to_file(opened, file.path.clone()).map(Some)
 }
 
 /// Opens the store of the outputs of commands, if that was asked for: a table if the file has the extension of one,
 /// else a folder.
 pub(super) fn open_results(
     arguments: &MapArguments,
+    session: &mut Session,
     columns: Columns<'_>,
     is_resumed: bool,
 ) -> Result<Option<KeptResults>, CliError> {
@@ -44,7 +49,13 @@ pub(super) fn open_results(
     let count = if columns.are_items { 1 } else { columns.count };
     Ok(Some(match TableFormat::of(path) {
         Some(format) => {
-            let table = ResultsTable::open(path, format, count, is_resumed)?;
+            let former = if is_resumed {
+                FormerContent::Kept
+            } else {
+                FormerContent::Lost
+            };
+            let file = session.open_file(path, former)?;
+            let table = ResultsTable::to_file(file, path, format, count)?;
             KeptResults::Table(table)
         }
         None => KeptResults::Folder(ResultsFolder::create(path)?),
@@ -54,7 +65,7 @@ pub(super) fn open_results(
 /// Opens the output, and decides how results are written to it: as lines, whole, or in a format.
 pub(super) fn open_map_output(
     arguments: &MapArguments,
-    session: &Session,
+    session: &mut Session,
     columns: Columns<'_>,
 ) -> Result<MapOutput, CliError> {
     let prints_commands = arguments.print_commands == Some(CommandStream::Stdout);
@@ -68,17 +79,14 @@ pub(super) fn open_map_output(
     }
     // The setting for the format is for `run`: without --format, a map prints what its commands print.
     if arguments.common.output.format.is_some() {
-        return Ok(MapOutput::Report(open_report(
-            session.options(),
-            session.console(),
-        )?));
+        return Ok(MapOutput::Report(open_report(session)?));
     }
     let tag = match &arguments.tagstring {
         Some(text) => LineTag::Text(TextTemplate::parse(text, columns)?),
         None if arguments.tag => LineTag::Item,
         None => LineTag::None,
     };
-    let (out, destination) = open_output(session.options(), session.console())?;
+    let (out, destination) = open_output(session)?;
     let err = session.console().clone();
     if arguments.line_buffer {
         let live = LiveOutput::new(tag, out, Box::new(err));

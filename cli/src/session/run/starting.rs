@@ -16,7 +16,7 @@ use crate::progress::ProgressMode;
 use crate::report::Report;
 use crate::session::console::Console;
 use crate::session::earlier::EarlierOutcomes;
-use crate::session::events::{EventFailure, EventFile, JournalEvents};
+use crate::session::events::{EventFailure, JournalEvents};
 use crate::session::executor::{
     add_pools, executor, machine_sampler, needed_workers, watch_hosts, watch_machine,
 };
@@ -104,7 +104,7 @@ impl RunContext {
                 record.plan(self.options.slots, slots, run_limits, run_resources)?;
             }
         }
-        let (builder, events) = self.add_sinks(builder, record, follows.as_mut())?;
+        let (builder, events) = self.add_sinks(builder, record, follows.as_mut());
         // The variable is empty for a run without a record. If it were unset, a run within another run would pass on
         // the id of the outer one.
         let run_id = record.map(|record| record.id().to_string());
@@ -120,7 +120,8 @@ impl RunContext {
         let executor = builder.build()?;
         let sampler = machine_sampler(&self.options.admission)?;
         let announce = total_announcer(&self.console, figures);
-        let (run, source) = jobs.begin(&executor, earlier, announce, follows)?;
+        let files = std::mem::take(&mut self.files);
+        let (run, source) = jobs.begin(&executor, earlier, (announce, files), follows)?;
         let handle = run.handle();
         if let Some(telemetry) = &telemetry {
             telemetry.watch(&handle);
@@ -146,18 +147,17 @@ impl RunContext {
     /// Adds the sinks that the events of the run go to: the journal, a file of events, progress and warnings. Also returns
     /// whether all events could be written to the file, for the end of the run.
     fn add_sinks(
-        &self,
+        &mut self,
         mut builder: ExecutorBuilder,
         record: Option<&RunRecord>,
         mut follows: Option<&mut FollowerParts>,
-    ) -> Result<(ExecutorBuilder, Option<EventFailure>), CliError> {
+    ) -> (ExecutorBuilder, Option<EventFailure>) {
         if let Some(record) = record {
             builder = builder.sink(JournalEvents::into_journal(&record.journal));
         }
         let mut events = None;
-        if let Some(path) = &self.options.events {
-            let continues = record.is_some_and(|record| record.continues_events);
-            let (sink, failure) = EventFile::open(path, continues)?;
+        if let Some(sink) = self.events.take() {
+            let failure = sink.failure();
             builder = match &mut follows {
                 Some(follows) => builder.sink(follows.share(sink)),
                 None => builder.sink(sink),
@@ -174,7 +174,7 @@ impl RunContext {
         if !self.options.quiet {
             builder = builder.sink(SlowWarnings::to(self.console.clone()));
         }
-        Ok((builder, events))
+        (builder, events)
     }
 
     /// Watches what changes how much runs at once: memory and load, the file of slots, the end of an allocation.
