@@ -131,11 +131,7 @@ pub(crate) fn run(
         joblog,
         results,
     };
-    let nothing = match &source {
-        MapSource::Items(_) if arguments.interactive => NOTHING_ALLOWED,
-        MapSource::Items(_) => NO_ITEMS,
-        MapSource::Blocks(_) => NO_BLOCKS,
-    };
+    let nothing = message_for_nothing(arguments, &source);
     let source = grouped(source, rule, &work, &session)?;
     let jobs = MapJobs::new(source, command, work, terms, outputs)
         .with_terms(item_terms)
@@ -159,6 +155,15 @@ pub(crate) fn run(
         adder: None,
     };
     perform(session, setup, nothing)
+}
+
+/// Returns the message for a run that has no jobs.
+fn message_for_nothing(arguments: &MapArguments, source: &MapSource) -> &'static str {
+    match source {
+        MapSource::Items(_) if arguments.interactive => NOTHING_ALLOWED,
+        MapSource::Items(_) => NO_ITEMS,
+        MapSource::Blocks(_) => NO_BLOCKS,
+    }
 }
 
 /// Decides who reads from the terminal.

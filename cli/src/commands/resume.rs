@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use ratchet_runtime::RunStore;
@@ -10,6 +10,7 @@ use ratchet_runtime::journal::RunState;
 
 use super::{map, play, run};
 use crate::args::concurrency::JobCount;
+use crate::args::hosts::HostsArguments;
 use crate::args::play::PlayArguments;
 use crate::args::record::RecordArguments;
 use crate::args::resume::ResumeArguments;
@@ -77,6 +78,9 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
         id,
         has_own_slots: over.arguments.common.concurrency.jobs.is_some(),
         has_own_events: over.arguments.events.is_some(),
+        own_limits: (over.arguments.common.terms.defined_limits().into_iter())
+            .map(|(name, _)| name)
+            .collect(),
     };
     match begun.verb {
         Verb::Run(mut typed) => {
@@ -89,6 +93,8 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
         }
         Verb::Map(mut typed) => {
             over.write(&mut typed.common, &mut typed.record);
+            // --keep-remote and --cleanup exclude each other, too.
+            typed.cleanup &= !over.arguments.common.hosts.keep_remote;
             if over.arguments.common.stop.max_fail.is_some() {
                 // --max-fail and a --halt that counts failures exclude each other, and a flag of this call wins.
                 typed.halt = typed.halt.filter(|rule| rule.success_goal().is_some());
@@ -97,6 +103,7 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
             map::run(&typed, Some(again))
         }
         Verb::Play(mut typed) => {
+            over.refuse_of_play()?;
             over.write_play(&mut typed);
             *color = typed.display.color;
             play::run(&typed, Some(again))
@@ -138,6 +145,12 @@ macro_rules! over {
     };
 }
 
+/// Replaces the values of the same names, and adds the others.
+fn replace_named<T: Clone>(then: &mut Vec<T>, now: &[T], name: impl Fn(&T) -> &String) {
+    then.retain(|old| !now.iter().any(|new| name(new) == name(old)));
+    then.extend_from_slice(now);
+}
+
 impl Overrides {
     /// Overrides the options of a play.
     fn write_play(&self, then: &mut PlayArguments) {
@@ -173,9 +186,21 @@ impl Overrides {
             memory_free,
             load
         );
-        over!(
-            now.terms, then.terms, timeout, slow, retries, hint, breaker, cache
+        if let Some(JobCount::File(path)) = &mut then.concurrency.jobs
+            && now.concurrency.jobs.is_some()
+        {
+            *path = self.here.join(&path);
+        }
+        replace_named(
+            &mut then.concurrency.resource,
+            &now.concurrency.resource,
+            |(name, _)| name,
         );
+        self.write_hosts(&mut then.hosts);
+        over!(
+            now.terms, then.terms, timeout, slow, job_memory, retries, hint, uses, breaker, cache
+        );
+        replace_named(&mut then.terms.limit, &now.terms.limit, |limit| &limit.name);
         over!(now.stop, then.stop, max_fail, flaky, deadline, grace);
         over!(now.output, then.output, format);
         over!(now.display, then.display, progress, color);
@@ -192,6 +217,81 @@ impl Overrides {
             then.display.log_file = Some(self.here.join(path));
         }
         self.write_record(record);
+    }
+
+    /// Overrides where jobs run. Paths of this call are relative to the folder of this call.
+    fn write_hosts(&self, then: &mut HostsArguments) {
+        let now = &self.arguments.common.hosts;
+        // Both name hosts, so either of them replaces both.
+        if !now.chosen.on.is_empty() || !now.chosen.sshloginfile.is_empty() {
+            then.chosen.on.clone_from(&now.chosen.on);
+            let files = now.chosen.sshloginfile.iter();
+            then.chosen.sshloginfile = files.map(|path| self.here.join(path)).collect();
+        }
+        if !now.chosen.inventory.is_empty() {
+            let sources = now.chosen.inventory.iter();
+            then.chosen.inventory = sources.map(|source| self.source(source)).collect();
+        }
+        then.keep_remote |= now.keep_remote;
+        over!(now, then, jobs_total);
+    }
+
+    /// Returns the source of an inventory as it is named from the folder of the run: a list of hosts, or a path.
+    fn source(&self, typed: &str) -> String {
+        let path = self.here.join(typed);
+        match path.to_str() {
+            // Only a text with a comma can be a list, and a path that exists is none.
+            Some(path) if !typed.contains(',') || Path::new(path).exists() => path.to_owned(),
+            _ => typed.to_owned(),
+        }
+    }
+
+    /// Refuses flags that a play does not have.
+    fn refuse_of_play(&self) -> Result<(), CliError> {
+        let SharedRunArguments {
+            concurrency,
+            hosts,
+            terms,
+            stop,
+            output,
+            display: _,
+        } = &self.arguments.common;
+        let jobs = concurrency.jobs.as_ref();
+        let typed = [
+            (
+                "-j with anything but a number",
+                jobs.is_some_and(|jobs| jobs.number().is_none()),
+            ),
+            ("--workers", concurrency.workers.is_some()),
+            ("--prefetch", concurrency.prefetch.is_some()),
+            ("--resource", !concurrency.resource.is_empty()),
+            ("--memory-limit", concurrency.memory_limit.is_some()),
+            ("--memory-free", concurrency.memory_free.is_some()),
+            ("--load", concurrency.load.is_some()),
+            ("--on", !hosts.chosen.on.is_empty()),
+            ("--sshloginfile", !hosts.chosen.sshloginfile.is_empty()),
+            ("--inventory", !hosts.chosen.inventory.is_empty()),
+            ("--keep-remote", hosts.keep_remote),
+            ("--jobs-total", hosts.jobs_total.is_some()),
+            ("--timeout", terms.timeout.is_some()),
+            ("--slow", terms.slow.is_some()),
+            ("--job-memory", terms.job_memory.is_some()),
+            ("--retries", terms.retries.is_some()),
+            ("--hint", terms.hint.is_some()),
+            ("--limit", !terms.limit.is_empty()),
+            ("--use", terms.uses.is_some()),
+            ("--breaker", terms.breaker.is_some()),
+            ("--cache", terms.cache.is_some()),
+            ("--flaky", stop.flaky.is_some()),
+            ("--keep-order", output.keep_order),
+        ];
+        match typed.into_iter().find(|(_, is_typed)| *is_typed) {
+            Some((flag, _)) => Err(CliError::usage(format!(
+                "{flag} has no effect on a play, and this run is one"
+            ))
+            .with_help("leave it out; `ratchet play` with other options begins a new run")),
+            None => Ok(()),
+        }
     }
 
     /// Overrides where the run is recorded, where its events go, and where its telemetry is sent.

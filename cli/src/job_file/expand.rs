@@ -442,6 +442,7 @@ fn lines<'a>(
         Ok(text) => text,
         Err(error) => return refuse(format!("`{path}` cannot be read: {error}")),
     };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let items = text.lines().filter(|line| !line.trim().is_empty());
     let bindings = (1_u64..).zip(items).map(|(number, line)| {
         let item = Node::new(Value::Text(Cow::Owned(line.to_owned())), span);

@@ -272,13 +272,23 @@ impl JobLines {
     ) -> Box<RefusedLine> {
         Box::new(RefusedLine {
             line: self.number,
-            id: id.unwrap_or_else(|| self.number.to_string().into()),
+            id: id.unwrap_or_else(|| self.id_of_line()),
             task,
             diagnostics: Diagnostics {
                 source: Source::from_line(&self.name, text, self.number),
                 diagnostics,
             },
         })
+    }
+
+    /// Returns the id of the result of a line that names none: its number, unless that is the id of an earlier line.
+    fn id_of_line(&self) -> JobKey {
+        let number = self.number.to_string();
+        if self.ids.lacks(&number) {
+            number.into()
+        } else {
+            format!("line {number}").into()
+        }
     }
 
     fn too_long(&self) -> Box<RefusedLine> {

@@ -8,13 +8,19 @@ use super::placeholder::Placeholder;
 pub(crate) struct Columns<'a> {
     /// How many columns each item has.
     pub(crate) count: usize,
-    /// The names of the columns, if they have any.
+    /// The names of the columns, if they have any. A column without a name has an empty one.
     pub(crate) names: &'a [Vec<u8>],
     /// Whether each column is an item of its own. Then `count` is the most that there can be, and 0 means any number.
     pub(crate) are_items: bool,
 }
 
 impl Columns<'_> {
+    /// Returns the columns that have names. A group of `--match` may have none.
+    pub(super) fn named(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let names = self.names.iter().map(Vec::as_slice).enumerate();
+        names.filter(|(_, name)| !name.is_empty())
+    }
+
     /// Returns how words use these columns outside of a script for a shell.
     pub(super) fn usual_use(&self) -> UseOfColumns {
         if self.are_items {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use ratchet_runtime::process::Exit;
@@ -66,14 +66,14 @@ impl Joblog {
     }
 
     /// Makes the log in a file, which was opened at this path.
-    pub(crate) fn to_file(file: OutputFile, path: PathBuf) -> Result<Self, CliError> {
+    pub(crate) fn to_file(file: OutputFile, path: &Path) -> Result<Self, CliError> {
         let starts_anew = file.starts_anew();
-        let (out, destination) = (Box::new(file), Destination::File(path.clone()));
+        let (out, destination) = (Box::new(file), Destination::File(path.to_owned()));
         if !starts_anew {
             return Ok(Self { out, destination });
         }
         let begun = Self::begin(out, destination);
-        begun.map_err(|error| CliError::unwritable(&path, error))
+        begun.map_err(|error| CliError::unwritable(path, error))
     }
 
     /// Begins a log with the names of the columns.

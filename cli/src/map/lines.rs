@@ -20,6 +20,9 @@ pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 /// The capacity to which the buffer of a line shrinks after a longer line.
 pub(super) const KEPT: usize = 1 << 20;
 
+/// The mark with which some programs begin a text in UTF-8. It is no part of the first line.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
 /// How an item ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ItemEnd {
@@ -318,6 +321,9 @@ impl LineItems {
                     return Some(Err(too_long(end, self.number, &source.name)));
                 }
                 Ok(LineRead::Line) => {
+                    if self.number == 1 && *end == ItemEnd::Line && self.line.starts_with(BOM) {
+                        self.line.drain(..BOM.len());
+                    }
                     if *end == ItemEnd::Line && self.line.last() == Some(&b'\r') {
                         self.line.pop();
                     }

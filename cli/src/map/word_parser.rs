@@ -69,8 +69,8 @@ fn closing_brace(text: &[u8]) -> Option<usize> {
 /// Parses a placeholder with a replacement, as in `{1/.jpg$/.png/}`. Its expression may contain braces.
 fn replaced(text: &[u8], columns: Columns<'_>) -> Result<Option<(Placeholder, usize)>, CliError> {
     let inner = &text[1..];
-    let named = (columns.names.iter().enumerate())
-        .filter_map(|(column, name)| Some((column, inner.strip_prefix(name.as_slice())?)));
+    let named =
+        (columns.named()).filter_map(|(column, name)| Some((column, inner.strip_prefix(name)?)));
     let numbered = number(inner).and_then(|(number, rest)| Some((number.checked_sub(1)?, rest)));
     for (column, rest) in named.chain(numbered) {
         if let Some((substitution, length)) = Substitution::parse(rest)? {
@@ -120,8 +120,8 @@ fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>
     if let Some(part) = PathPart::from_suffix(inner) {
         return Ok(Some(Placeholder::All(part)));
     }
-    let named = columns.names.iter().enumerate().find_map(|(column, name)| {
-        let suffix = inner.strip_prefix(name.as_slice())?;
+    let named = columns.named().find_map(|(column, name)| {
+        let suffix = inner.strip_prefix(name)?;
         Some(Placeholder::Column(column, PathPart::from_suffix(suffix)?))
     });
     if named.is_some() {
@@ -215,9 +215,8 @@ fn refuse_unknown_name(inner: &[u8], columns: Columns<'_>) -> Result<(), CliErro
     }
     let typed = String::from_utf8_lossy(inner);
     let names = columns
-        .names
-        .iter()
-        .map(|name| String::from_utf8_lossy(name));
+        .named()
+        .map(|(_, name)| String::from_utf8_lossy(name));
     let names: Vec<_> = names.collect();
     Err(
         CliError::usage(format!("there is no column `{typed}`")).with_help(format!(
@@ -230,9 +229,8 @@ fn refuse_unknown_name(inner: &[u8], columns: Columns<'_>) -> Result<(), CliErro
 /// Refuses a text in braces that is almost the name of a column.
 fn refuse_misspelt(inner: &[u8], columns: Columns<'_>) -> Result<(), CliError> {
     let names = columns
-        .names
-        .iter()
-        .filter_map(|name| std::str::from_utf8(name).ok());
+        .named()
+        .filter_map(|(_, name)| std::str::from_utf8(name).ok());
     let Some((typed, meant)) = std::str::from_utf8(inner)
         .ok()
         .and_then(|typed| Some((typed, closest(typed, names)?)))

@@ -22,6 +22,8 @@ pub(super) struct CompletedRun {
     pub(super) stopped: Option<Stopped>,
     /// The error of the source of the jobs, if not all jobs could be read.
     pub(super) source: Result<(), CliError>,
+    /// How many jobs the source had, if it came to its end.
+    pub(super) jobs: Option<u64>,
     /// How many jobs were kept and how many are run again, if the run was resumed.
     pub(super) differences: Option<ResumeDifferences>,
 }
@@ -39,21 +41,28 @@ pub(super) fn conclude(
         delivery,
         stopped,
         source,
+        jobs,
         differences,
     } = completed;
     let summary = delivery.summary;
+    let all_ran = jobs == Some(summary.total) && summary.counts.cancelled == 0;
     let rerun = record.as_ref().map(|record| record.resume_command(options));
     let is_kept = (record.as_ref()).is_some_and(|record| record.journal_path().exists());
     let unrecorded = Unrecorded {
         printed: summary.unrecorded,
         is_kept,
     };
-    let end = run_end(stopped.as_ref(), signals, unrecorded);
+    let end = run_end(stopped.as_ref(), all_ran, signals, unrecorded);
     let is_reader_gone = matches!(&delivery.written, Err(error) if error.is_reader_gone());
-    let is_done = is_finished(&end, stopped.as_ref()) && delivery.written.is_ok() && source.is_ok();
+    let is_done =
+        is_finished(&end, stopped.as_ref(), all_ran) && delivery.written.is_ok() && source.is_ok();
     let gone = differences
         .as_ref()
         .map_or(0, |differences| differences.gone);
+    // Jobs that are gone from a job file were taken out of it, but those of stdin have to be given again.
+    let not_given = (differences.as_ref())
+        .filter(|_| record.as_ref().is_some_and(RunRecord::reads_stdin))
+        .map_or(0, |differences| differences.failed_and_gone);
     let recorded = record.map_or(Ok(Vec::new()), |record| {
         record.end(&summary, is_done, gone, &options.retention)
     });
@@ -79,6 +88,10 @@ pub(super) fn conclude(
         let human_summary = delivery.human_summary;
         console.say(&human_summary.render(&summary, options.stderr_style(), rerun));
     }
+    if not_given > 0 && summary.total > 0 {
+        // Printed in spite of `--quiet`, because the exit code follows from it.
+        console.say(&describe_not_given(not_given, rerun.as_deref()));
+    }
     if is_interrupted {
         console.say(&interrupted(rerun.as_deref()));
     } else if is_reader_gone {
@@ -100,7 +113,8 @@ pub(super) fn conclude(
         RunEnd::Done | RunEnd::Halted(_) if is_reader_gone => RunEnd::ReaderGone,
         end => end,
     };
-    let mut doubtful = summary.suspects.len() as u64;
+    // Neither is a success: a result that may be wrong, and a job that failed before and was left out this time.
+    let mut doubtful = summary.suspects.len() as u64 + not_given;
     if options.flaky == FlakyResult::Fail {
         doubtful += summary.flaky;
     }
@@ -108,14 +122,24 @@ pub(super) fn conclude(
 }
 
 /// Whether the run came to its end by itself. A run that stopped, for whatever reason, may have jobs without outcomes,
-/// so it is recorded as interrupted, whatever its exit code is.
-fn is_finished(end: &Result<RunEnd, CliError>, stopped: Option<&Stopped>) -> bool {
-    matches!(end, Ok(RunEnd::Done)) && stopped.is_none()
+/// so it is recorded as interrupted, whatever its exit code is. A limit or a goal that the last job reached stopped
+/// nothing.
+fn is_finished(end: &Result<RunEnd, CliError>, stopped: Option<&Stopped>, all_ran: bool) -> bool {
+    match stopped {
+        None => matches!(end, Ok(RunEnd::Done)),
+        Some(Stopped::Failures { .. }) => all_ran && matches!(end, Ok(RunEnd::Done)),
+        Some(Stopped::Goal { .. }) => {
+            all_ran && matches!(end, Ok(RunEnd::Halted(HaltReason::Goal)))
+        }
+        Some(_) => false,
+    }
 }
 
-/// Returns how the run ended: by signals, by a limit or a goal of its own, or with all jobs done.
+/// Returns how the run ended: by signals, by a limit or a goal of its own, or with all jobs done. `all_ran` is whether no
+/// job was cancelled or left out.
 fn run_end(
     stopped: Option<&Stopped>,
+    all_ran: bool,
     signals: &SignalHandler,
     unrecorded: Unrecorded,
 ) -> Result<RunEnd, CliError> {
@@ -123,6 +147,8 @@ fn run_end(
         return Ok(end);
     }
     match stopped {
+        // The last job was the failure that reached the limit, so it stopped nothing.
+        Some(Stopped::Failures { .. }) if all_ran => Ok(RunEnd::Done),
         Some(Stopped::Failures { .. } | Stopped::Deadline) => Ok(RunEnd::Halted(HaltReason::Limit)),
         Some(Stopped::Ledger { reason }) => Err(unrecorded.error(reason)),
         Some(Stopped::Goal { .. }) => Ok(RunEnd::Halted(HaltReason::Goal)),
@@ -202,11 +228,24 @@ fn describe_pruned(pruned: &[PrunedRun]) -> Option<String> {
     ))
 }
 
+/// Tells that jobs were left out which have to be given again on stdin.
+fn describe_not_given(count: u64, rerun: Option<&str>) -> String {
+    let jobs = match count {
+        1 => "1 job of this run that has not succeeded was".to_owned(),
+        count => format!("{count} jobs of this run that have not succeeded were"),
+    };
+    let again = rerun.map_or_else(String::new, |rerun| {
+        format!("; give all jobs again: {rerun}")
+    });
+    format!("ratchet: {jobs} not given again{again}\n")
+}
+
 /// Describes how the jobs of a resumed run differ from those of its earlier part.
 fn describe_differences(
     ResumeDifferences {
         jobs: differences,
         gone,
+        failed_and_gone: _,
     }: &ResumeDifferences,
 ) -> String {
     let mut parts = vec![format!("{} had succeeded before", differences.kept)];
@@ -235,12 +274,12 @@ mod tests {
 
     #[test]
     fn a_run_is_finished_only_if_nothing_stopped_it() {
-        assert!(is_finished(&Ok(RunEnd::Done), None));
+        assert!(is_finished(&Ok(RunEnd::Done), None, true));
         // The executor reports this if its loop ended before the jobs did.
-        assert!(!is_finished(&Ok(RunEnd::Done), Some(&Stopped::Asked)));
-        assert!(!is_finished(&Ok(RunEnd::Interrupted), None));
+        assert!(!is_finished(&Ok(RunEnd::Done), Some(&Stopped::Asked), true));
+        assert!(!is_finished(&Ok(RunEnd::Interrupted), None, true));
         let broken = Err(CliError::internal("the loop panicked"));
-        assert!(!is_finished(&broken, None));
+        assert!(!is_finished(&broken, None, true));
     }
 
     #[test]

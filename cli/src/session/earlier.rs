@@ -92,6 +92,11 @@ impl EarlierOutcomes {
             } else {
                 self.resume.not_in_source()
             },
+            failed_and_gone: if self.is_broken_off {
+                0
+            } else {
+                self.resume.failed_not_in_source()
+            },
         }
     }
 
@@ -117,4 +122,6 @@ pub(super) struct ResumeDifferences {
     pub(super) jobs: ResumeCounts,
     /// How many jobs of the earlier part are not among the jobs any more; 0 if the jobs were not read to their end.
     pub(super) gone: u64,
+    /// How many of these have not succeeded.
+    pub(super) failed_and_gone: u64,
 }

@@ -143,34 +143,35 @@ impl JobSource {
                     Some(earlier) => earlier.look_up_all(jobs),
                     None => jobs,
                 };
-                let has_jobs = !jobs.is_empty();
+                let count = jobs.len() as u64;
                 let run = executor.run_list(jobs)?;
-                if has_jobs {
+                if count > 0 {
                     files.begin();
                 }
                 let differences = earlier.map(EarlierOutcomes::differences);
-                Ok((run, SourceEnd::Known(differences)))
+                Ok((run, SourceEnd::Known(count, differences)))
             }
             Self::Stream(stream) => {
                 let (submitter, run) = executor.open()?;
                 let (send, ended) = oneshot::channel();
                 let runtime = tokio::runtime::Handle::current();
-                if let Some(total) = stream.total() {
+                let total = stream.total();
+                if let Some(total) = total {
                     announce(total);
                 }
                 std::thread::Builder::new()
                     .name("jobs".to_owned())
                     .spawn(move || {
                         let submit = |jobs| runtime.block_on(submitter.submit_many(jobs)).is_ok();
-                        let result = submit_all(stream, submit, &mut earlier, announce, &files);
+                        let jobs = submit_all(stream, submit, &mut earlier, announce, &files);
                         let differences = earlier.map(EarlierOutcomes::differences);
                         // A run that was stopped has ended without waiting for this.
-                        let _ = send.send((result, differences));
+                        let _ = send.send(EndedStream { jobs, differences });
                     })
                     .map_err(|error| {
                         CliError::internal("the thread for jobs cannot be started").because(error)
                     })?;
-                Ok((run, SourceEnd::Thread(ended)))
+                Ok((run, SourceEnd::Thread { total, ended }))
             }
         }
     }
@@ -178,16 +179,29 @@ impl JobSource {
 
 /// The end of the source of the jobs of a run.
 pub(super) enum SourceEnd {
-    /// A list ends when it is submitted.
-    Known(Option<ResumeDifferences>),
+    /// A list of so many jobs ends when it is submitted.
+    Known(u64, Option<ResumeDifferences>),
     /// The thread that reads a stream sends its end.
-    Thread(oneshot::Receiver<(Result<(), CliError>, Option<ResumeDifferences>)>),
+    Thread {
+        /// How many jobs there are, if that was known before they were read.
+        total: Option<u64>,
+        ended: oneshot::Receiver<EndedStream>,
+    },
     /// The task that follows the jobs in a queue.
     Follower(tokio::task::JoinHandle<FollowEnd>),
 }
 
+/// The end of a stream of jobs.
+pub(super) struct EndedStream {
+    /// How many jobs it had, unless not all could be read or submitted.
+    jobs: Result<Option<u64>, CliError>,
+    differences: Option<ResumeDifferences>,
+}
+
 /// How the source of the jobs of a run ended.
 pub(super) struct EndedSource {
+    /// How many jobs the source had, if that is known.
+    pub(super) jobs: Option<u64>,
     /// The error of the source, if not all jobs could be read.
     pub(super) result: Result<(), CliError>,
     /// How the jobs of a resumed run differ from those of its earlier part.
@@ -200,9 +214,15 @@ impl SourceEnd {
     /// Returns how the source of a run that has ended came to its end. A stream that still waits for jobs has no error and no
     /// differences.
     pub(super) async fn end(self) -> EndedSource {
-        let (result, differences) = match self {
-            Self::Known(differences) => (Ok(()), differences),
-            Self::Thread(mut ended) => ended.try_recv().unwrap_or((Ok(()), None)),
+        let (jobs, result, differences) = match self {
+            Self::Known(count, differences) => (Some(count), Ok(()), differences),
+            Self::Thread { total, mut ended } => match ended.try_recv() {
+                Ok(EndedStream { jobs, differences }) => match jobs {
+                    Ok(jobs) => (jobs.or(total), Ok(()), differences),
+                    Err(error) => (None, Err(error), differences),
+                },
+                Err(_) => (total, Ok(()), None),
+            },
             Self::Follower(follower) => {
                 return match follower.await {
                     Ok(FollowEnd {
@@ -210,11 +230,13 @@ impl SourceEnd {
                         differences,
                         stopped,
                     }) => EndedSource {
+                        jobs: None,
                         result,
                         differences,
                         stopped,
                     },
                     Err(error) => EndedSource {
+                        jobs: None,
                         result: Err(CliError::internal(
                             "the jobs of the queue are not followed any more",
                         )
@@ -226,6 +248,7 @@ impl SourceEnd {
             }
         };
         EndedSource {
+            jobs,
             result,
             differences,
             stopped: None,
@@ -234,18 +257,18 @@ impl SourceEnd {
 }
 
 /// Submits the jobs of a stream, in batches of the jobs that can be read without waiting. `submit` returns whether the run
-/// has taken them.
+/// has taken them. Returns how many jobs there were, unless the run took no more.
 fn submit_all(
     mut stream: Box<dyn JobStream>,
     submit: impl Fn(Vec<Job>) -> bool,
     earlier: &mut Option<EarlierOutcomes>,
     announce: impl Fn(u64),
     files: &OutputFiles,
-) -> Result<(), CliError> {
+) -> Result<Option<u64>, CliError> {
     let mut total = 0;
     let mut batch = Vec::with_capacity(BATCH);
     let mut bytes = 0;
-    let mut result = Ok(());
+    let mut result = Ok(None);
     let break_off = |earlier: &mut Option<EarlierOutcomes>| {
         if let Some(earlier) = earlier {
             earlier.break_off();
@@ -278,7 +301,7 @@ fn submit_all(
             if !submit(full) {
                 // The run takes no more jobs, and reports the reason itself.
                 break_off(earlier);
-                return Ok(());
+                return Ok(None);
             }
         }
     }
@@ -287,7 +310,7 @@ fn submit_all(
         // If the run takes no more jobs, it reports the reason itself.
         submit(batch);
     }
-    result
+    result.map(|_: Option<u64>| Some(total))
 }
 
 /// A stream whose commands get the terminal, one at a time.

@@ -30,6 +30,8 @@ pub(super) struct RunRecord {
     pub(super) worked_before: Duration,
     /// Whether the number of slots was set for this part of the run. If so, earlier changes of it are not repeated.
     has_own_slots: bool,
+    /// The limits that were defined for this part of the run. Earlier changes of them are not repeated.
+    own_limits: Vec<String>,
     /// What was read from stdin, which has to be given again to resume the run.
     stdin: Option<&'static str>,
 }
@@ -45,6 +47,8 @@ pub(crate) struct ResumedRun {
     pub(crate) has_own_slots: bool,
     /// Whether the events of this part of the run have a file of their own.
     pub(crate) has_own_events: bool,
+    /// The limits that were defined for this part of the run. Earlier changes of them are not repeated.
+    pub(crate) own_limits: Vec<String>,
 }
 
 impl ResumedRun {
@@ -96,6 +100,7 @@ impl RunRecord {
             let handle = handle.clone();
             match change {
                 SteeringChange::Slots(_) if self.has_own_slots => {}
+                SteeringChange::Limit(name, _) if self.own_limits.contains(&name) => {}
                 SteeringChange::Slots(slots) => {
                     again(async move { handle.set_slots(slots.get()).await });
                 }
@@ -132,6 +137,7 @@ impl RunRecord {
             id,
             has_own_slots,
             has_own_events: _,
+            own_limits,
         }) = resumed_run
         {
             let path = store.journal(id);
@@ -144,6 +150,7 @@ impl RunRecord {
                 is_resumed: true,
                 worked_before: history.worked(None),
                 has_own_slots,
+                own_limits,
                 stdin,
             };
             return Ok(Some((record, Some(history))));
@@ -166,6 +173,7 @@ impl RunRecord {
             is_resumed: false,
             worked_before: Duration::ZERO,
             has_own_slots: true,
+            own_limits: Vec::new(),
             stdin,
         };
         Ok(Some((record, None)))
@@ -191,6 +199,11 @@ impl RunRecord {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         journal.planned(SystemClock.now(), &plan)?;
         Ok(())
+    }
+
+    /// Whether jobs are read from stdin, so that they have to be given again to resume the run.
+    pub(super) fn reads_stdin(&self) -> bool {
+        self.stdin.is_some()
     }
 
     /// Returns the command that resumes the run.

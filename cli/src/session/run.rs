@@ -157,6 +157,7 @@ impl RunContext {
                 delivery,
                 stopped: stopped.or(source.stopped),
                 source: source.result,
+                jobs: source.jobs,
                 differences: source.differences,
             })
         };

@@ -213,6 +213,11 @@ impl History {
         self.index.len()
     }
 
+    /// Returns how each job ended, by its position in the index.
+    pub(super) fn statuses(&self) -> impl Iterator<Item = Status> {
+        self.index.entries().iter().map(IndexEntry::status)
+    }
+
     /// Returns the number of outcomes that were recorded. A job that was done again has more than one.
     pub fn recorded(&self) -> u64 {
         self.facts.recorded

@@ -196,4 +196,14 @@ impl Resume {
         // Only jobs of the history are recorded as seen.
         self.history.jobs() as u64 - self.seen.count()
     }
+
+    /// Returns the number of jobs of the history that were not asked about and have not succeeded.
+    pub fn failed_not_in_source(&self) -> u64 {
+        self.history
+            .statuses()
+            .enumerate()
+            .filter(|(number, status)| *status != Status::Succeeded && !self.seen.contains(*number))
+            .map(|_| 1)
+            .sum()
+    }
 }

@@ -235,3 +235,26 @@ fn a_line_of_any_length_passes_through_in_bounded_memory() {
     let _ = running.wait().with_code(0);
     assert!(0 < peak && peak < 80 * 1024, "{peak} KiB");
 }
+
+#[test]
+fn the_mark_at_the_beginning_of_a_text_is_no_part_of_the_first_item() {
+    let folder = Folder::new().file("items", "\u{feff}a\nb\n").file(
+        "jobs.yaml",
+        "jobs: [{ for_each: items, run: [printf, '<%s>', '{}'] }]\n",
+    );
+    let call = |words: &[&str]| {
+        let call = Ratchet::within(&folder).args(words).stdin("\u{feff}a\nb\n");
+        call.run().with_code(0).stdout()
+    };
+    let printed = call(&[
+        "map", "-q", "-k", "-a", "-", "-a", "items", "--", "printf", "<%s>",
+    ]);
+    assert_eq!(printed, "<a><b><a><b>");
+    let results = call(&["run", "-q", "-k", "jobs.yaml"]);
+    assert!(results.contains("<a>"), "{results}");
+    // Items that do not end with a newline are taken as they are.
+    assert_eq!(
+        call(&["map", "-q", "-0", "--", "printf", "%s"]),
+        "\u{feff}a\nb\n"
+    );
+}

@@ -139,6 +139,25 @@ fn halt_rules_end_a_map_early() {
     assert_eq!(halted("soon,fail=1", &["1", "0"]), Some(102));
     assert_eq!(halted("now,success=1", &["0", "1", "1"]), Some(0));
     assert_eq!(halted("never", &["1", "0"]), Some(100));
+    // The last job reaches the limit, so nothing is left that could be stopped.
+    assert_eq!(halted("soon,fail=1", &["0", "1"]), Some(100));
+}
+
+#[test]
+fn a_limit_or_goal_that_the_last_job_reaches_leaves_a_finished_run() {
+    for (flags, items, code) in [
+        (["--max-fail", "1"], ["0", "1"], 100),
+        (["--halt", "soon,success=1"], ["1", "0"], 0),
+    ] {
+        let folder = Folder::new();
+        let words = ["-j1", "--", "sh", "-c", "exit {}", ":::"];
+        let ended = map(&folder, &[&flags[..], &words[..], &items[..]].concat(), "");
+        let said = ended.with_code(code).stderr();
+        assert!(!said.contains("stopped early"), "{said}");
+        let listed = Ratchet::within(&folder).args(["runs"]).run().with_code(0);
+        let listed = listed.stdout();
+        assert!(listed.contains("\tfinished\t"), "{flags:?}: {listed}");
+    }
 }
 
 #[test]

@@ -115,6 +115,63 @@ fn flags_given_to_resume_override_those_of_the_first_run() {
 }
 
 #[test]
+fn each_term_given_to_resume_overrides_that_of_the_first_run() {
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        "resources: { gpu: [0, 1] }\njobs: [{ run: [sh, -c, 'echo $RATCHET_GPU > gpu; test -e go'] }]\n",
+    );
+    let call = |words: &str| {
+        let call = Ratchet::within(&folder).args(words.split(' '));
+        call.run()
+    };
+    let _ = call("run -q jobs.yaml --job-memory 1GiB").with_code(100);
+    let read = |name: &str| fs::read_to_string(folder.at(name)).expect("the job ran");
+    let _ = call("resume -q --use gpu=2 --job-memory 2GiB").with_code(100);
+    assert_eq!(read("gpu"), "0,1\n");
+    let _ = call("resume -q --resource gpu=7 --use gpu=1").with_code(100);
+    assert_eq!(read("gpu"), "7\n");
+    for (words, reason) in [
+        ("resume -q --use license=1", "license"),
+        ("resume -q --limit nope", "no limit of that name is defined"),
+        ("resume -q --on nohost.invalid,@nogroup", "nogroup"),
+        ("resume -q --sshloginfile nofile", "nofile"),
+        ("resume -q -i nofile.ini", "nofile.ini"),
+        ("resume -q --keep-remote", "--keep-remote has no effect"),
+        ("resume -q --job-memory 1", "--job-memory"),
+    ] {
+        let ended = call(words);
+        let said = ended.stderr();
+        assert!(said.contains(reason), "{words}: {said}");
+    }
+}
+
+#[test]
+fn a_job_that_was_killed_for_its_memory_gets_more_when_the_run_is_resumed() {
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        "jobs: [{ run: [python3, -c, 'import time; x = bytearray(80000000); time.sleep(1)'] }]\n",
+    );
+    let call = |words: &str| Ratchet::within(&folder).args(words.split(' ')).run();
+    let _ = call("run -q jobs.yaml --job-memory 30MiB").with_code(100);
+    let _ = call("resume -q --job-memory 300MiB").with_code(0);
+}
+
+#[test]
+fn a_limit_given_to_resume_replaces_the_one_of_its_name() {
+    let folder = Folder::new();
+    let call = |words: &str| Ratchet::within(&folder).args(words.split(' ')).run();
+    // By the first limit, the second job would start an hour after the first.
+    let _ =
+        call("map -q -j1 --halt now,fail=1 --limit x=1/h --limit y=9 -- test -e {} ::: go go go")
+            .with_code(102);
+    let folder = folder.clone().file("go", "");
+    let _ = Ratchet::within(&folder)
+        .args(["resume", "-q", "--deadline", "60s", "--limit", "x=1000/s"])
+        .run()
+        .with_code(0);
+}
+
+#[test]
 fn a_failure_rule_given_to_resume_replaces_that_of_the_first_run() {
     let folder = Folder::new();
     let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
@@ -181,7 +238,12 @@ fn resume_with_fewer_items_or_none_keeps_what_is_recorded() {
     );
     let folder = folder.clone().file("go", "");
     let _ = call(&["resume", "-q"], "").with_code(4);
-    let _ = call(&["resume", "-q"], "1\n").with_code(0);
+    let said = call(&["resume", "-q"], "1\n").with_code(100).stderr();
+    assert!(
+        said.contains("2 jobs of this run that have not succeeded were not given again; give all jobs again: ratchet resume ")
+            && said.ends_with(" < items\n"),
+        "{said}"
+    );
     assert_eq!(ran(&folder), "1\n2\n3\n1\n");
     let listed = call(&["runs"], "").with_code(0).stdout();
     assert!(listed.contains("\tinterrupted\t"), "{listed}");

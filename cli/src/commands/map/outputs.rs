@@ -25,7 +25,7 @@ pub(super) fn open_joblog(
         return Joblog::to_stdout(stdout(session.console())).map(Some);
     }
     let opened = session.open_file(&file.path, file.former_content(is_resumed))?;
-    Joblog::to_file(opened, file.path.clone()).map(Some)
+    Joblog::to_file(opened, &file.path).map(Some)
 }
 
 /// Opens the store of the outputs of commands, if that was asked for: a table if the file has the extension of one,

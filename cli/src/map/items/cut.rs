@@ -101,10 +101,12 @@ impl CutItems {
             ColumnSplitter::IntoGroups(expression) => {
                 let groups = expression.captures_len() - 1;
                 columns = groups.max(1);
-                // Unless all groups have names, the columns are known by their numbers alone.
-                let groups = expression.capture_names().skip(1);
-                let all: Option<_> = groups.map(|name| Some(name?.into())).collect();
-                names = all.unwrap_or_default();
+                let mut groups = expression.capture_names().skip(1);
+                if groups.any(|name| name.is_some()) {
+                    // A group without a name is known by its number alone.
+                    let groups = expression.capture_names().skip(1);
+                    names = groups.map(|name| name.unwrap_or_default().into()).collect();
+                }
             }
         }
         Self {
