@@ -4,7 +4,7 @@
 //! job, and each job is read and checked like one that was written out.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use ratchet_runtime::JobKey;
@@ -81,6 +81,12 @@ impl SectionExpansion {
             let error = Diagnostic::error(place, "this makes no jobs");
             problems.push(error.help("leave the job out, or give it at least one value"));
             return;
+        }
+        let names: BTreeSet<&str> = names(&bindings).collect();
+        if !names.is_empty() {
+            for entry in &rest {
+                warn_of_unknown_names(&entry.node, &names, problems);
+            }
         }
         let id = rest.iter().find(|entry| entry.name == "id");
         let written = id.and_then(|entry| entry.node.text_or_number().map(str::to_owned));
@@ -398,7 +404,9 @@ fn items<'a>(
         return None;
     };
     let mut bindings = Vec::with_capacity(members.len());
+    let mut spans = Vec::with_capacity(members.len());
     for (number, member) in (1_u64..).zip(members) {
+        let span = member.span;
         let mut binding: Binding<'a> = vec![(NUMBER.to_owned(), counted(number, member.span))];
         if member.is_map() {
             let (named, _) = combination(member, problems)?;
@@ -409,8 +417,67 @@ fn items<'a>(
             return None;
         }
         bindings.push(binding);
+        spans.push(span);
     }
-    Some(bindings)
+    let names: BTreeSet<&str> = names(&bindings).collect();
+    let before = problems.len();
+    for (binding, span) in bindings.iter().zip(spans) {
+        let has = |name: &str| binding.iter().any(|(known, _)| known == name);
+        if let Some(name) = names.iter().find(|name| !has(name)) {
+            let message = format!("this item has no `{name}`, which others have");
+            let error = Diagnostic::error(span, message);
+            problems.push(error.help("give it one, as in {n: 1}; an empty text is written \"\""));
+        }
+    }
+    (problems.len() == before).then_some(bindings)
+}
+
+/// Returns the names that the maps among items, or the values of a matrix, have.
+fn names<'b>(bindings: &'b [Binding<'_>]) -> impl Iterator<Item = &'b str> {
+    let names = bindings.iter().flatten().map(|(name, _)| name.as_str());
+    names.filter(|name| !matches!(*name, ITEM | NUMBER))
+}
+
+/// Warns of names in braces that no item has. They are not refused, because a command may mean something else by them,
+/// as `awk '{print}'` does.
+fn warn_of_unknown_names(node: &Node<'_>, names: &BTreeSet<&str>, problems: &mut Problems) {
+    match &node.value {
+        Value::List(members) => {
+            for member in members {
+                warn_of_unknown_names(member, names, problems);
+            }
+        }
+        Value::Map(entries) => {
+            for entry in entries {
+                warn_of_unknown_names(&entry.node, names, problems);
+            }
+        }
+        _ => {
+            let unknown = node.text().and_then(|text| unknown_name(text, names));
+            if let Some(unknown) = unknown {
+                let message =
+                    format!("there is no value `{unknown}`, so {{{unknown}}} stays as it is");
+                let known: Vec<String> = names.iter().map(|name| placeholder(name)).collect();
+                let help = match value::closest(unknown, names.iter().copied()) {
+                    Some(meant) => format!("did you mean {{{meant}}}?"),
+                    None => format!("the values of this section are {}", known.join(", ")),
+                };
+                problems.push(Diagnostic::warning(node.span, message).help(help));
+            }
+        }
+    }
+}
+
+/// Returns the first name in braces in a text that is none of these.
+fn unknown_name<'t>(text: &'t str, names: &BTreeSet<&str>) -> Option<&'t str> {
+    text.match_indices('{').find_map(|(at, _)| {
+        let (name, _) = text[at + 1..].split_once('}')?;
+        let begins = name.starts_with(|first: char| first.is_alphabetic() || first == '_');
+        let goes_on = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-');
+        // `${NAME}` is a variable, and `{{NAME}}` a placeholder of another program.
+        let is_other = text[..at].ends_with(['$', '{']);
+        (begins && name.chars().all(goes_on) && !is_other && !names.contains(name)).then_some(name)
+    })
 }
 
 fn counted<'a>(number: u64, span: Span) -> Node<'a> {

@@ -61,9 +61,9 @@ fn groups_of_an_expression_are_columns() {
     assert_eq!(ended.with_code(100).stdout(), "a-b 1\nc 22\n");
     // A group without a name has its number, as each group has.
     let mixed = ["--match", r"(?<nam>.*)-(\d)", "--", "echo"];
-    let with = |words: &[&str]| [&mixed[..], words, &[":::", "a-1"]].concat();
-    assert_eq!(here(&with(&["{nam} {1} {2}"]), ""), "a a 1\n");
-    let refused = map(&Folder::new(), &with(&["{nmae}"]), "").with_code(2);
+    let with = |word: &'static str| [&mixed[..], &[word, ":::", "a-1"]].concat();
+    assert_eq!(here(&with("{nam} {1} {2}"), ""), "a a 1\n");
+    let refused = map(&Folder::new(), &with("{nmae}"), "").with_code(2);
     assert!(
         refused.stderr().contains("did you mean {nam}?"),
         "{}",

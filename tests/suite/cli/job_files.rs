@@ -145,6 +145,16 @@ fn wrong_matrices_and_items_are_refused_with_their_places() {
             "both make several",
         ),
         (
+            "jobs: [{ for_each: [{ n: 1 }, { m: 2 }], run: [echo, '{n}'] }]",
+            ":1:",
+            "this item has no `m`, which others have",
+        ),
+        (
+            "jobs: [{ for_each: [{ n: 1 }, 2], run: [echo, '{n}'] }]",
+            ":1:",
+            "this item has no `n`, which others have",
+        ),
+        (
             "jobs: [{ for_each: no-such-file, run: [echo] }]",
             ":1:",
             "cannot be read",
@@ -343,4 +353,33 @@ jobs:
         error.contains("`cwd` refers to `${ROTO}`, which is not a variable"),
         "{error}"
     );
+}
+
+#[test]
+fn a_name_in_braces_that_no_item_has_is_warned_of() {
+    let warned = |section: &str| {
+        let folder = Folder::new().file("jobs.yaml", format!("jobs: [{{ {section} }}]\n"));
+        let call = Ratchet::within(&folder).args(["check", "jobs.yaml"]);
+        call.run().with_code(0).stderr()
+    };
+    for section in [
+        "for_each: [{ name: 1 }], run: [echo, '{nmae}']",
+        "matrix: { name: [1] }, run: [echo, '{nmae}']",
+        "matrix: { name: [1, 2] }, run: [echo], env: { A: 'a {nmae}' }",
+    ] {
+        let said = warned(section);
+        assert_eq!(
+            said.matches("there is no value `nmae`").count(),
+            1,
+            "{said}"
+        );
+        assert!(said.contains("did you mean {name}?"), "{said}");
+    }
+    for section in [
+        "for_each: [{ name: 1 }], run: [sh, -c, 'echo ${nmae} {name} {{nmae}} {#} {1,2}']",
+        "for_each: [a], run: [awk, '{print}']",
+    ] {
+        let said = warned(section);
+        assert!(!said.contains("there is no value"), "{said}");
+    }
 }
