@@ -225,7 +225,12 @@ mod tests {
             (whole.columns, columns(&mut whole)),
             (1, vec![Ok(row(&["17"]))])
         );
-        let unnamed = cut("ab\n", ColumnSplitter::into_groups("(?<a>a)(b)"), false);
+        let mixed = cut("ab\n", ColumnSplitter::into_groups("(?<a>a)(b)"), false);
+        assert_eq!(
+            (mixed.columns, mixed.names),
+            (2, vec![b"a".to_vec(), Vec::new()])
+        );
+        let unnamed = cut("ab\n", ColumnSplitter::into_groups("(a)(b)"), false);
         assert_eq!((unnamed.columns, unnamed.names.len()), (2, 0));
     }
 
