@@ -26,6 +26,7 @@ mod next_tasks;
 mod planning;
 mod play_run;
 mod plays;
+mod purpose;
 mod recap;
 mod results;
 mod role_names;

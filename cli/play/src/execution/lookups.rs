@@ -11,7 +11,7 @@ use super::frame::TaskNode;
 use super::host_run::{HostState, Planned, Planning, TaskRun};
 use super::items::item_variables;
 use super::machine::{Machine, is_action, meta_word};
-use super::plays::Opening;
+use super::purpose::{Purpose, Start};
 use super::results::failed;
 use crate::actions;
 use crate::call::{Call, CallTerms, Lookup, Names, Rules, Work, hold};
@@ -19,39 +19,6 @@ use crate::language::Keyword;
 use crate::programs::{self, Answer, Program};
 use crate::result::TaskStatus;
 use crate::templates::Variables;
-
-/// What a lookup is needed for.
-#[derive(Debug)]
-pub(super) enum Purpose {
-    /// Something of the task that this host runs.
-    Task(String, Planned),
-    /// The start of a task.
-    Start(Box<Start>),
-    /// The start of a play.
-    Play(Box<Opening>),
-}
-
-/// A task that is about to start on hosts.
-#[derive(Debug)]
-pub(super) struct Start {
-    pub(super) node: TaskNode,
-    /// The index of the task among the handlers, if it is one.
-    pub(super) handler: Option<usize>,
-    pub(super) hosts: Vec<String>,
-    /// What was looked up for the keywords that decide how it starts.
-    pub(super) planning: Planning,
-}
-
-impl Start {
-    pub(super) fn new(node: TaskNode, handler: Option<usize>, hosts: Vec<String>) -> Self {
-        Self {
-            node,
-            handler,
-            hosts,
-            planning: Planning::default(),
-        }
-    }
-}
 
 impl Machine {
     /// Starts a task on hosts, once the lookups have ended that decide how it starts.

@@ -13,34 +13,17 @@ use super::frame::Frame;
 use super::handlers::Handlers;
 use super::host_run::{HostRun, HostState};
 use super::known_hosts::KnownHost;
-use super::lookups::Purpose;
 use super::machine::Machine;
 use super::play_run::{PlayRun, Strategy};
+use super::purpose::{Opening, Purpose};
 use super::role_names::RoleNames;
 use super::scope::PlayVariables;
 use super::stages;
-use super::start_at::StartAt;
 use crate::call::Names;
 use crate::language::{Keyword, Play, builtin};
 use crate::programs::{self, Answers};
 use crate::selection;
 use crate::templates::{Variables, is_truthy, map_of_names, render, render_data, text_of};
-
-/// A play that is about to begin.
-#[derive(Debug)]
-pub(super) struct Opening {
-    play: Arc<Play>,
-    /// All of its hosts, and those of them that are not lost.
-    all: Vec<String>,
-    hosts: Vec<String>,
-    /// The task at which the play starts.
-    start_at: Option<StartAt>,
-    variables: PlayVariables,
-    /// The variables that its keywords can read.
-    general: Variables,
-    /// What was looked up for its keywords.
-    pub(super) answers: Answers,
-}
 
 /// The keywords of a play, evaluated.
 #[derive(Debug)]
