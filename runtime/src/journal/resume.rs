@@ -203,7 +203,6 @@ impl Resume {
             .statuses()
             .enumerate()
             .filter(|(number, status)| *status != Status::Succeeded && !self.seen.contains(*number))
-            .map(|_| 1)
-            .sum()
+            .count() as u64
     }
 }

@@ -198,6 +198,12 @@ fn a_run_that_was_killed_goes_on_and_does_no_finished_task_again() {
     running.signal(Signal::Kill);
     let _killed = running.wait();
     fs::write(folder.path().join("go"), "").expect("it can be written");
+    // A flag that a play does not have is not ignored.
+    for flag in [["--on", "h1"], ["--limit", "x=1"], ["-j", "50%"]] {
+        let call = Ratchet::within(&folder).args(["resume", "--state-dir", "state"]);
+        let said = call.args(flag).run().with_code(2).stderr();
+        assert!(said.contains("has no effect on a play"), "{said}");
+    }
     let call = Ratchet::within(&folder).args(["resume", "--state-dir", "state"]);
     let _ended = call.run().with_code(0);
     for host in ["h1", "h2", "h3"] {

@@ -81,6 +81,23 @@ fn a_bad_line_is_a_failed_result() {
 }
 
 #[test]
+fn the_result_of_a_bad_line_does_not_take_the_id_of_an_earlier_job() {
+    let text = "{\"id\":2,\"run\":[\"true\"]}\n{\"run\":[]}\n{\"run\":[]}\n";
+    let file = write("jobs.jsonl", text);
+    let Jobs::Streamed(lines) = file.open().unwrap().jobs else {
+        panic!("a stream")
+    };
+    let ids: Vec<String> = lines
+        .map(|line| match line {
+            Ok(job) => job.id.to_string(),
+            Err(StreamError::Refused(refused)) => refused.job().id.to_string(),
+            Err(StreamError::Unreadable(error)) => panic!("{error}"),
+        })
+        .collect();
+    assert_eq!(ids, ["2", "line 2", "3"]);
+}
+
+#[test]
 fn the_first_line_may_be_about_all_of_them() {
     let header = r#"{"version":1,"workers":{"e":{"command":"cat","hint":"alone"}},"limits":{"db":{"max":2}},"defaults":{"priority":"low"}}"#;
     let file = write(
