@@ -15,10 +15,10 @@ use crate::messages::{
 /// The beginning of a message whose encoder keeps the order of the keys.
 pub(super) const OPENING: &str = r#"{"type""#;
 
-/// How many times a line that is not a message is searched for a message inside of it.
+/// How often each byte of a line may be read in the search for a message inside of it.
 ///
-/// A line of 16 MiB can contain [`OPENING`] two million times, and each try may read the line to its end.
-pub(super) const SEARCHES: usize = 8;
+/// A line of 16 MiB can contain [`OPENING`] two million times, and what begins there may go to the end of the line.
+pub(super) const READS: usize = 8;
 
 /// The consequence of an invalid response whose id can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,45 +161,67 @@ fn is_message(value: &str) -> bool {
 
 /// Reads text that is followed by a message: the text before the message is stray. If there is no message, the whole
 /// line is a broken response or stray.
-///
-/// A message that is followed by `}`, `]` or `,` is part of another JSON value. Then the worker has printed a value
-/// that contains a message, and no message was sent.
 fn find_message_in(line: &str, broken: BrokenResponse, decoded: &mut Decoded<'_>) {
-    let beginnings = memchr::memmem::find_iter(line.as_bytes(), OPENING).filter(|&at| at > 0);
-    for at in beginnings.take(SEARCHES) {
-        if let Some((value, behind)) = split_value(&line[at..])
-            && is_message(value)
-            && !behind.starts_with(['}', ']', ','])
-        {
-            read_broken(
-                trim(&line[..at]).as_bytes(),
-                BrokenResponse::FailsAttempt,
-                decoded,
-            );
-            return read_line(&line[at..], broken, decoded);
+    match position_of_message(line) {
+        Some(at) => {
+            let before = trim(&line[..at]).as_bytes();
+            read_broken(before, BrokenResponse::FailsAttempt, decoded);
+            read_line(&line[at..], broken, decoded);
         }
+        None => read_broken(line.as_bytes(), broken, decoded),
     }
-    read_broken(line.as_bytes(), broken, decoded);
 }
 
 /// Reads a line that is not UTF-8: a broken response or stray text, up to a message that is valid UTF-8.
 pub(super) fn read_invalid_utf8(line: &[u8], broken: BrokenResponse, decoded: &mut Decoded<'_>) {
-    let beginnings = memchr::memmem::find_iter(line, OPENING).filter(|&at| at > 0);
-    for at in beginnings.take(SEARCHES) {
-        if let Ok(text) = std::str::from_utf8(&line[at..])
-            && let Some((value, behind)) = split_value(text)
-            && is_message(value)
-            && !behind.starts_with(['}', ']', ','])
-        {
-            read_broken(
-                line[..at].trim_ascii_end(),
-                BrokenResponse::FailsAttempt,
-                decoded,
-            );
-            return read_line(text, broken, decoded);
+    let (before, valid) = split_at_valid_utf8(line);
+    match position_of_message(valid) {
+        Some(at) => {
+            let before = line[..before + at].trim_ascii_end();
+            read_broken(before, BrokenResponse::FailsAttempt, decoded);
+            read_line(&valid[at..], broken, decoded);
+        }
+        None => read_broken(line, broken, decoded),
+    }
+}
+
+/// Returns the text behind the last byte that is not UTF-8, and how many bytes stand before it.
+fn split_at_valid_utf8(line: &[u8]) -> (usize, &str) {
+    let mut start = 0;
+    loop {
+        match std::str::from_utf8(&line[start..]) {
+            Ok(valid) => return (start, valid),
+            Err(error) => {
+                let invalid = error
+                    .error_len()
+                    .unwrap_or(line.len() - start - error.valid_up_to());
+                start += error.valid_up_to() + invalid;
+            }
         }
     }
-    read_broken(line, broken, decoded);
+}
+
+/// Returns where the first message begins inside a text.
+///
+/// A message that is followed by `}`, `]` or `,` is part of another JSON value. Then the worker has printed a value
+/// that contains a message, and no message was sent.
+fn position_of_message(text: &str) -> Option<usize> {
+    let mut readable = text.len().saturating_mul(READS);
+    for at in memchr::memmem::find_iter(text.as_bytes(), OPENING) {
+        let mut values = serde_json::Deserializer::from_str(&text[at..]).into_iter::<&RawValue>();
+        let read = match values.next()? {
+            Ok(value) => {
+                let behind = trim(&text[at + values.byte_offset()..]);
+                if is_message(value.get()) && !behind.starts_with(['}', ']', ',']) {
+                    return Some(at);
+                }
+                values.byte_offset()
+            }
+            Err(error) => error.column(),
+        };
+        readable = readable.checked_sub(read)?;
+    }
+    None
 }
 
 /// Reads text that is not a valid message. A response whose id can be read fails its attempt, a request whose id can be
