@@ -24,8 +24,10 @@ pub enum ResumeDecision {
 pub enum RunReason {
     /// The history has no outcome of the job.
     New,
-    /// The job was interrupted, cancelled or skipped.
+    /// The job was interrupted or cancelled.
     NotEnded,
+    /// The job was skipped, because a job that it needs had not succeeded.
+    Skipped,
     /// The job failed, crashed or timed out.
     Failed,
     /// The job does something else than before.
@@ -54,7 +56,8 @@ fn decide(found: Option<RecordedOutcome>, content: Content, same_source: bool) -
             Status::Failed | Status::TimedOut | Status::Crashed => {
                 ResumeDecision::Run(RunReason::Failed)
             }
-            Status::Cancelled | Status::Skipped => ResumeDecision::Run(RunReason::NotEnded),
+            Status::Cancelled => ResumeDecision::Run(RunReason::NotEnded),
+            Status::Skipped => ResumeDecision::Run(RunReason::Skipped),
         },
     }
 }
@@ -68,6 +71,8 @@ pub struct ResumeCounts {
     pub new: u64,
     /// Jobs that had not ended.
     pub not_ended: u64,
+    /// Jobs that had been skipped.
+    pub skipped: u64,
     /// Jobs that had failed.
     pub failed: u64,
     /// Jobs that do something else than before.
@@ -155,6 +160,7 @@ impl Resume {
             ResumeDecision::Keep(_) => &mut self.differences.kept,
             ResumeDecision::Run(RunReason::New) => &mut self.differences.new,
             ResumeDecision::Run(RunReason::NotEnded) => &mut self.differences.not_ended,
+            ResumeDecision::Run(RunReason::Skipped) => &mut self.differences.skipped,
             ResumeDecision::Run(RunReason::Failed) => &mut self.differences.failed,
             ResumeDecision::Run(RunReason::Changed) => &mut self.differences.changed,
             ResumeDecision::Run(RunReason::NeedRedone) => &mut self.differences.dependents,

@@ -304,6 +304,7 @@ fn a_resumed_run_does_the_jobs_that_are_new_changed_failed_or_not_ended() {
         kept: 1,
         changed: 1,
         not_ended: 2,
+        skipped: 0,
         failed: 1,
         new: 0,
         dependents: 0,
@@ -339,6 +340,26 @@ fn record(journal: &mut Journal, jobs: &[Job]) {
 
 fn resumed(path: &Path) -> Resume {
     Resume::new(std::sync::Arc::new(History::load(path).unwrap()), None)
+}
+
+#[test]
+fn a_job_that_was_skipped_is_told_from_one_that_did_not_end() {
+    let (_folder, path) = folder();
+    let (a, b) = (job("a"), job("b"));
+    let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
+    journal.append(&a, &failed(&a, Class::Cancelled)).unwrap();
+    journal.append(&b, &failed(&b, Class::Need)).unwrap();
+    drop(journal);
+
+    let mut resume = resumed(&path);
+    resume.decide(&a);
+    resume.decide(&b);
+    let differences = ResumeCounts {
+        not_ended: 1,
+        skipped: 1,
+        ..ResumeCounts::default()
+    };
+    assert_eq!(resume.differences(), differences);
 }
 
 #[test]
