@@ -118,7 +118,9 @@ impl Trust {
             }
             Err(error) => return Err(refused(path, UntrustedReason::Unknown(error))),
         };
-        if self.is_exempt(path, &real) {
+        // Who tries to make a folder of a file gets an error that tells it, too.
+        let is_no_folder = !is_file && fs::metadata(&real).is_ok_and(|known| !known.is_dir());
+        if is_no_folder || self.is_exempt(path, &real) {
             return Ok(());
         }
         let mut parts = vec![real.as_path()];
@@ -324,6 +326,8 @@ mod tests {
         trust.folder(&folder.path().join("none/at/all")).unwrap();
         trust.file(&folder.path().join("none")).unwrap();
         trust.folder(&folder.path().join("file/below")).unwrap();
+        // A file is no folder, whoever may write it.
+        trust.folder(Path::new("/dev/null")).unwrap();
         trust.file(Path::new("/etc/passwd")).unwrap();
     }
 
