@@ -252,6 +252,7 @@ fn describe_differences(
     for (count, what) in [
         (differences.failed, "had failed"),
         (differences.not_ended, "had not ended"),
+        (differences.skipped, "had been skipped"),
         (differences.changed, "changed since"),
         (differences.dependents, "dependent on what is redone"),
         (differences.new, "new"),
