@@ -260,8 +260,10 @@ impl Scalar for Version {
     }
 }
 
-fn number(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|number: &f64| number.is_finite())
+/// Returns the number that a document contains. A decimal like `1e400` has none.
+fn number(text: &str) -> Result<f64, ValueError> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| ValueError::new(format!("{text} is too large for a number")))
 }
 
 /// A number above 0.
@@ -271,10 +273,12 @@ pub struct PositiveNumber(pub f64);
 impl Scalar for PositiveNumber {
     fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         let text = node.number()?;
-        let number = number(text).filter(|number| *number > 0.0);
-        Some(number.map(Self).ok_or_else(|| {
-            ValueError::new(format!("with {text}, nothing could ever start"))
-                .hint("a number above 0")
+        Some(number(text).and_then(|number| {
+            if number > 0.0 {
+                return Ok(Self(number));
+            }
+            let reason = format!("with {text}, nothing could ever start");
+            Err(ValueError::new(reason).hint("a number above 0"))
         }))
     }
 
@@ -294,12 +298,12 @@ pub struct Factor(pub f64);
 impl Scalar for Factor {
     fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         let text = node.number()?;
-        let number = number(text).filter(|number| *number >= 1.0);
-        Some(
-            number
-                .map(Self)
-                .ok_or_else(|| ValueError::new(format!("{text} is less than 1"))),
-        )
+        Some(number(text).and_then(|number| {
+            if number >= 1.0 {
+                return Ok(Self(number));
+            }
+            Err(ValueError::new(format!("{text} is less than 1")))
+        }))
     }
 
     fn expected() -> Cow<'static, str> {

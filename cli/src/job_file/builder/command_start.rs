@@ -82,15 +82,22 @@ impl CommandStart {
 
 /// Returns the error of a variable whose value names variables that cannot be filled in.
 fn not_expanded(name: &str, error: &VariablesError, place: Span) -> Diagnostic {
-    let message = match error {
+    match error {
         VariablesError::Circle(at) => {
-            format!("variable `{name}` cannot be expanded: `${{{at}}}` refers to itself")
+            let message =
+                format!("variable `{name}` cannot be expanded: `${{{at}}}` refers to itself");
+            // Who writes `PATH: ${PATH}:/more` means the variable of the environment.
+            Diagnostic::error(place, message).help(
+                "only variables that `env` declares are filled in; a shell knows the inherited ones: \
+                 `run: [sh, -c, ...]`; write `$${` for the characters `${`",
+            )
         }
         VariablesError::TooLong(at) => {
-            format!("variable `{name}` becomes too long when `${{{at}}}` is expanded")
+            let message =
+                format!("variable `{name}` becomes too long when `${{{at}}}` is expanded");
+            Diagnostic::error(place, message).help("write `$${` for the characters `${`")
         }
-    };
-    Diagnostic::error(place, message).help("write `$${` for the characters `${`")
+    }
 }
 
 /// Returns the folder of a command, in which variables were replaced by their values.

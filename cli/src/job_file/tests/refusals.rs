@@ -68,6 +68,7 @@ jobs:
   - { run: ls, hint: rate_limited }
   - { run: ls, hint: { rate_limited: {} } }
   - { run: ls, hint: { rate_limited: { requests_per_second: 0 } } }
+  - { run: ls, hint: { rate_limited: { requests_per_second: 1e400 } } }
   - { run: ls, hint: { alone: {} } }
   - { run: ls, hint: host_exclusiv }
 ";
