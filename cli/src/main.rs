@@ -43,6 +43,7 @@ mod exit;
 mod folders;
 mod github;
 mod invocation;
+mod job_count;
 mod job_file;
 mod live;
 mod map;

@@ -21,6 +21,7 @@ use ratchet_runtime::{Durability, ParallelizationHint, Timeouts};
 
 use crate::document::{Count, Either, Field, Section as _};
 use crate::environment::UserEnvironment;
+use crate::job_count::JobCount;
 use crate::job_file::{PartialRetry, PartialTerms};
 use crate::report::ResultFormat;
 use crate::style::When;
@@ -67,8 +68,8 @@ impl Settings {
     }
 
     /// Returns how many jobs run at once.
-    pub(crate) fn jobs(&self) -> Option<NonZeroU32> {
-        positive(&self.spec.jobs)
+    pub(crate) fn jobs(&self) -> Option<&JobCount> {
+        self.spec.jobs.get()
     }
 
     /// Returns the number of workers of pools that do not set it.

@@ -145,7 +145,7 @@ const CRATES: [(&str, Layers); 10] = [
             &["standard_streams", "early_signals"],
             &["recorded", "github"],
             &["output", "output_file", "environment"],
-            &["report", "semaphore", "trust"],
+            &["report", "semaphore", "trust", "job_count"],
             &["job_file"],
             &["live", "settings", "map"],
             &["queue"],

@@ -1,20 +1,15 @@
 //! Options for how much runs at once.
 
-mod job_count;
-
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use clap::Args;
 use ratchet_runtime::Resource;
 use ratchet_runtime::process::Prefetch;
 
+use crate::job_count::{self, JobCount};
 use crate::job_file;
 use crate::settings::variable_of_setting;
 use crate::value;
-
-pub(crate) use job_count::JobCount;
-#[cfg(feature = "queue")]
-pub(crate) use job_count::fixed as fixed_jobs;
 
 /// The options for how many jobs and workers run at once.
 #[derive(Debug, Default, Args)]

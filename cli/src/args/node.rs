@@ -7,11 +7,12 @@ use std::time::Duration;
 use clap::Args;
 use ratchet_queue::Label;
 
-use super::concurrency::{ConcurrencyArguments, JobCount};
+use super::concurrency::ConcurrencyArguments;
 use super::display::DisplayArguments;
 use super::queue::ServerArguments;
 use super::shared_run::SharedRunArguments;
 use super::stop::StopArguments;
+use crate::job_count::{self, JobCount};
 use crate::value;
 
 const HELP: &str = "\
@@ -39,7 +40,7 @@ pub(crate) struct NodeArguments {
     pub(crate) server: ServerArguments,
     /// How many jobs run at once (default: as many as there are cores): a number, `50%` of the cores, `+1` or `-1` beside them, or `0`
     /// for as many as the limits of open files and processes allow.
-    #[arg(short, long, value_name = "N", value_parser = super::concurrency::fixed_jobs, allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "N", value_parser = job_count::fixed, allow_hyphen_values = true)]
     pub(crate) jobs: Option<JobCount>,
     /// The file with the workers of this node: the section `workers` of a job file. Its other sections are for submitters.
     #[arg(long, value_name = "FILE")]

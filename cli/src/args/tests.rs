@@ -1,7 +1,7 @@
 use clap::CommandFactory;
 
 use super::*;
-use crate::args::concurrency::JobCount;
+use crate::job_count::JobCount;
 
 fn parse(line: &str) -> Result<Verb, clap::Error> {
     Arguments::try_parse_from(line.split(' ')).map(|arguments| arguments.verb)

@@ -19,7 +19,7 @@ use crate::job_file::{
     WorkerPlan,
 };
 use crate::output::Destination;
-use crate::session::cores;
+use crate::session::{cores, most_jobs};
 use crate::settings::{Settings, variable_of_setting};
 use crate::style::Style;
 
@@ -32,10 +32,11 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<(), CliError> {
         .transpose()?;
     let environment = UserEnvironment::current()?;
     let settings = Settings::load(&environment)?;
-    let slots = arguments
-        .jobs
-        .or(settings.jobs())
-        .map_or_else(cores, NonZeroU32::get);
+    let slots = match (arguments.jobs, settings.jobs()) {
+        (Some(jobs), _) => jobs.get(),
+        (None, Some(jobs)) => jobs.resolve(cores(), most_jobs)?,
+        (None, None) => cores(),
+    };
     let workers = settings.workers().map_or(slots, NonZeroU32::get);
     let options = PlanOptions {
         settings: settings.terms(),

@@ -11,13 +11,13 @@ use ratchet_play::{
     StepAnswer, Vault, check_syntax, prepare,
 };
 
-use crate::args::concurrency::JobCount;
 use crate::args::play::PlayArguments;
 use crate::args::shared_run::SharedRunArguments;
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::escape::plain;
 use crate::inventory::{self, Inventory};
+use crate::job_count::JobCount;
 use crate::job_file::{BreakerAndBudget, HostRegistry};
 use crate::output::Destination;
 use crate::play::{AskStep, PlayCounts, PlayReport, SharedPlayCounts};

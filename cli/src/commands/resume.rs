@@ -9,7 +9,6 @@ use ratchet_runtime::RunStore;
 use ratchet_runtime::journal::RunState;
 
 use super::{map, play, run};
-use crate::args::concurrency::JobCount;
 use crate::args::hosts::HostsArguments;
 use crate::args::play::PlayArguments;
 use crate::args::record::RecordArguments;
@@ -20,6 +19,7 @@ use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::folders::check_state;
 use crate::invocation::Invocation;
+use crate::job_count::JobCount;
 use crate::live::AdditionRecord;
 use crate::session::ResumedRun;
 use crate::settings::Settings;

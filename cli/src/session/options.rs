@@ -15,7 +15,6 @@ use ratchet_runtime::{BreakerConfig, CacheTerms, Durability, MaxFailures, Timeou
 use super::hosts::HostFlags;
 use super::system_limits;
 use super::terminal::TerminalUse;
-use crate::args::concurrency::JobCount;
 use crate::args::record::RecordArguments;
 use crate::args::shared_run::SharedRunArguments;
 use crate::args::stop::FlakyResult;
@@ -23,6 +22,7 @@ use crate::args::terms::{CacheMode, TermsArguments, TypedHint, TypedTimeout};
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::folders::CacheOwner;
+use crate::job_count::JobCount;
 use crate::job_file::{PartialRetry, PartialTerms, PoolDefaults, Resources};
 use crate::report::ResultFormat;
 use crate::settings::Settings;
@@ -127,12 +127,16 @@ impl RunOptions {
             output,
             display,
         } = typed;
+        let resolve = |jobs: &JobCount| jobs.resolve(cores(), system_limits::most_jobs);
         let typed_slots = match &concurrency.jobs {
-            Some(jobs) => Some(jobs.resolve(cores(), system_limits::most_jobs)?),
+            Some(jobs) => Some(resolve(jobs)?),
             None => hosts.local_slots,
         };
-        let slots = typed_slots.or(settings.jobs().map(NonZeroU32::get));
-        let slots = slots.unwrap_or_else(cores);
+        let slots = match (typed_slots, settings.jobs()) {
+            (Some(slots), _) => slots,
+            (None, Some(jobs)) => resolve(jobs)?,
+            (None, None) => cores(),
+        };
         let workers = concurrency.workers.or(settings.workers());
         let typed_state_dir = record.state.state_dir.clone();
         let state_dir = match &typed_state_dir {

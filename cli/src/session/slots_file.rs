@@ -8,7 +8,7 @@ use ratchet_runtime::RunHandle;
 use super::console::Console;
 use super::options::cores;
 use super::system_limits;
-use crate::args::concurrency::JobCount;
+use crate::job_count::JobCount;
 
 /// How often the file is read. It is polled, because not every file system can notify of changes.
 const INTERVAL: Duration = Duration::from_secs(1);

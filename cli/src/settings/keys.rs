@@ -13,6 +13,7 @@ use crate::document::{
     Spanned, section,
 };
 use crate::environment::UserEnvironment;
+use crate::job_count::JobCount;
 use crate::job_file::PlainHint;
 use crate::report::ResultFormat;
 use crate::style::When;
@@ -22,8 +23,9 @@ use crate::value::{Amount, show_duration, show_size};
 section! {
     /// A config file.
     pub(crate) struct SettingsSpec("a config file") {
-        /// How many jobs run at once.
-        jobs: Count<1>,
+        /// How many jobs run at once: a number, `50%` of the cores, `+1` or `-1` beside them, or `0` for as many as the limits of
+        /// open files and processes allow.
+        jobs: JobCount,
         /// How many processes each kind of worker has.
         workers: Count<1>,
         /// How many requests may wait in the pipe of a worker, beyond those that it works on.

@@ -46,14 +46,14 @@ fn who_is_nearer_wins_and_each_value_knows_its_origin() {
     let home_text = home.display().to_string();
     let variables = [
         ("HOME", home_text.as_str()),
-        ("RATCHET_JOBS", "1"),
+        ("RATCHET_JOBS", "50%"),
         ("RATCHET_GRACE", ""),
         ("RATCHET_WORKER_ID", "w/1"),
     ];
     let environment = around(&project.join("deep/er"), &variables);
     let settings = Settings::load(&environment).unwrap();
 
-    assert_eq!(settings.jobs().map(NonZeroU32::get), Some(1));
+    assert_eq!(settings.jobs(), Some(&JobCount::Percent(50)));
     assert_eq!(
         settings.terms().timeouts,
         Some(Timeouts::after(Duration::from_secs(5)))
@@ -74,7 +74,7 @@ fn who_is_nearer_wins_and_each_value_knows_its_origin() {
         let (_, value, origin) = origins.iter().find(|(name, _, _)| *name == key).unwrap();
         (value.as_str(), origin.to_string().replace(&home_text, "~"))
     };
-    assert_eq!(of("jobs"), ("1", "RATCHET_JOBS".into()));
+    assert_eq!(of("jobs"), ("50%", "RATCHET_JOBS".into()));
     assert_eq!(of("timeout"), ("5s", "~/project/ratchet.toml:2".into()));
     assert_eq!(
         of("retries"),
@@ -88,7 +88,7 @@ fn what_makes_no_sense_is_refused_where_it_stands() {
     let folder = TempDir::new().unwrap();
     std::fs::write(
         folder.path().join("ratchet.toml"),
-        "jbos = 2\njobs = 0\nhint = \"fast\"\n",
+        "jbos = 2\njobs = -0.5\nhint = \"fast\"\n",
     )
     .unwrap();
     let variables = [

@@ -1,11 +1,19 @@
-//! The value of `-j`: how many jobs run at once.
+//! How many jobs run at once: the value of `-j` and of the setting `jobs`.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value as Json, json};
+
+use crate::diagnostic::{Diagnostic, Problems};
+use crate::document::{FromNode, Node, Schemas};
 use crate::error::CliError;
 use crate::value;
 
-/// How many jobs run at once, as it is typed after `-j`.
+/// What may be written where the number cannot change.
+const FIXED_FORMS: &str = "write a number, 50% of the cores, +1 or -1 relative to the cores, or 0 for as many as possible";
+
+/// How many jobs run at once, as somebody has written it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JobCount {
     /// This many.
@@ -61,20 +69,43 @@ impl JobCount {
     }
 }
 
-#[cfg(feature = "queue")]
-/// Parses the value of `-j` of a node, which cannot change while the node lives.
+/// Parses a value that cannot change while it is in use, as that of a node or of a setting: no file.
 pub(crate) fn fixed(text: &str) -> Result<JobCount, String> {
     match parse(text) {
-        Ok(JobCount::File(_)) | Err(_) => Err(
-            "write a number, 50% of the cores, +1 or -1 relative to the cores, or 0 for as many as possible"
-                .to_owned(),
-        ),
+        Ok(JobCount::File(_)) | Err(_) => Err(FIXED_FORMS.to_owned()),
         Ok(count) => Ok(count),
     }
 }
 
+impl FromNode for JobCount {
+    fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = node.text_or_number()?;
+        fixed(text)
+            .map_err(|_| {
+                let message = format!("`{text}` is not a number of jobs");
+                problems.push(Diagnostic::error(node.span, message).help(FIXED_FORMS));
+            })
+            .ok()
+    }
+
+    fn accepts(node: &Node<'_>) -> bool {
+        node.text_or_number().is_some()
+    }
+
+    fn expected() -> Cow<'static, str> {
+        "a number of jobs".into()
+    }
+
+    fn schema(_: &mut Schemas) -> Json {
+        json!({"anyOf": [
+            {"type": "integer"},
+            {"type": "string", "pattern": "^([0-9]+|[1-9][0-9]*%|[+-][0-9]+)$"},
+        ]})
+    }
+}
+
 /// Parses the value of `-j`.
-pub(super) fn parse(text: &str) -> Result<JobCount, String> {
+pub(crate) fn parse(text: &str) -> Result<JobCount, String> {
     const FORMS: &str = "write a number, 50% of the cores, +1 or -1 relative to the cores, 0 for as many as possible, or the name of a file that contains one of these";
     if text == "0" {
         return Ok(JobCount::Most);
