@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 mod fences;
+mod following;
 mod reach;
 mod server;
 

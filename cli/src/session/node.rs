@@ -18,6 +18,7 @@
 mod fence;
 mod metrics;
 mod performer;
+mod progress;
 mod runs;
 
 use std::collections::HashSet;
@@ -47,6 +48,7 @@ use crate::queue::queue_error;
 use fence::{FencedEngine, SessionFence};
 use metrics::NodeFigures;
 use performer::NodePerformer;
+use progress::ProgressReports;
 use runs::NodeRuns;
 
 /// How often a node that drains looks whether jobs wait.
@@ -146,10 +148,12 @@ impl RunContext {
                 told: HashSet::new(),
             });
         }
+        let progress = ProgressReports::default();
+        let builder = builder.sink(progress.sink());
         let runs = Arc::new(NodeRuns::open(builder.build()?)?);
         let (stage, stages) = watch::channel(NodeStage::Taking);
         let stage = Arc::new(stage);
-        let performer = NodePerformer::new(Arc::clone(&runs), &spec.name, stages.clone());
+        let performer = NodePerformer::new(Arc::clone(&runs), progress, &spec.name, stages.clone());
         self.obey_signals(&runs, &stage);
         let fence = SessionFence::start(self_fence, Arc::clone(&runs));
         let fenced = Arc::new(FencedEngine::new(Arc::clone(&engine), fence));

@@ -10,6 +10,8 @@ use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::event::{EventRecord, RunEvent};
 use ratchet_runtime::{Class, EventFilter, Job, JobKey, PlaceName, Sink};
 
+use crate::queue::QueuedProgress;
+
 /// The sinks that hear what happens to jobs before they end.
 #[derive(Default)]
 pub(super) struct LiveEvents(Vec<Arc<Mutex<dyn Sink>>>);
@@ -40,6 +42,21 @@ impl LiveEvents {
             slot: None,
             worker: None,
             place,
+        });
+    }
+
+    /// Tells how far an attempt is.
+    pub(super) fn progress(&self, id: JobKey, progress: QueuedProgress) {
+        let QueuedProgress {
+            done,
+            total,
+            message,
+        } = progress;
+        self.tell(|| RunEvent::AttemptProgress {
+            id,
+            done,
+            total,
+            message,
         });
     }
 

@@ -12,7 +12,7 @@ use ratchet_runtime::{Class, Failure, Job, JobKey, PlaceName};
 use super::ends::Ended;
 use super::live_events::LiveEvents;
 use super::reading::PlacedJob;
-use crate::queue::{EndFacts, outcome_of};
+use crate::queue::{EndFacts, QueuedProgress, outcome_of};
 
 /// The jobs that are in the queue.
 pub(super) struct OpenJobs {
@@ -126,6 +126,16 @@ impl OpenJobs {
                     let place = self.nodes.get(&node).cloned();
                     self.live.started(id, attempt, place);
                     self.running.insert(job);
+                }
+            }
+            EventKind::Progress { job, message } => {
+                if let Some(open) = self.jobs.get(&job) {
+                    if let Some(progress) = QueuedProgress::read(&message) {
+                        self.live.progress(open.placed.job.id.clone(), progress);
+                    } else {
+                        // A node of another version may report something else.
+                        tracing::debug!(%job, "a report of progress cannot be read");
+                    }
                 }
             }
             EventKind::Retried { job, delay } => {

@@ -13,6 +13,7 @@ use ratchet_runtime::{Class, Failure, JobState, Outcome, PlaceName, RunHandle, S
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::progress::ProgressReports;
 use super::runs::NodeRuns;
 use super::{NodeStage, reached};
 use crate::queue::{QueuedWork, encode};
@@ -23,6 +24,7 @@ const UNABLE_PAUSE: Duration = Duration::from_secs(1);
 /// Does the attempts of a node.
 pub(super) struct NodePerformer {
     runs: Arc<NodeRuns>,
+    progress: ProgressReports,
     name: String,
     stages: watch::Receiver<NodeStage>,
     counts: Arc<NodeCounts>,
@@ -90,9 +92,15 @@ impl Drop for KillOnDrop<'_> {
 
 impl NodePerformer {
     /// Makes the performer of a node of this name.
-    pub(super) fn new(runs: Arc<NodeRuns>, name: &str, stages: watch::Receiver<NodeStage>) -> Self {
+    pub(super) fn new(
+        runs: Arc<NodeRuns>,
+        progress: ProgressReports,
+        name: &str,
+        stages: watch::Receiver<NodeStage>,
+    ) -> Self {
         Self {
             runs,
+            progress,
             name: name.to_owned(),
             stages,
             counts: Arc::default(),
@@ -116,6 +124,7 @@ impl NodePerformer {
             Err(message) => return self.refused(claim, message),
         };
         let key = job.id.clone();
+        let mut progress = self.progress.watch(key.clone());
         let mut guard = KillOnDrop {
             runs: &self.runs,
             is_armed: true,
@@ -132,6 +141,7 @@ impl NodePerformer {
         let outcome = loop {
             tokio::select! {
                 outcome = &mut started.outcome => break outcome,
+                report = progress.next() => attempt.progress(&report.encode()),
                 () = attempt.cancelled(), if !is_cancelled => {
                     is_cancelled = true;
                     // An error means that the job has ended.
