@@ -1,8 +1,11 @@
 //! The introduction of a worker.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::num::NonZeroU32;
 
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -95,9 +98,11 @@ fn read_tasks(
         description: Option<&'a RawValue>,
     }
     let expected = "an object with the name of each task as a key";
-    let tasks = read_field::<BTreeMap<TaskName, Option<&RawValue>>>(value, "`tasks`", expected)?;
-    let Some(tasks) = tasks else { return Ok(None) };
-    let tasks = tasks.into_iter().map(|(task, value)| {
+    let Some(Entries(entries)) = read_field(value, "`tasks`", expected)? else {
+        return Ok(None);
+    };
+    let mut tasks = BTreeMap::new();
+    for (task, value) in entries {
         let of = |field: &str| format!("`{field}` of the task `{task}`");
         let wire =
             read_field::<Wire<'_>>(value, format!("what `tasks` says of `{task}`"), "an object")?;
@@ -110,9 +115,41 @@ fn read_tasks(
                 description: read_field(wire.description, of("description"), "a text")?,
             },
         };
-        Ok((task, declaration))
-    });
-    tasks.collect::<Result<_, String>>().map(Some)
+        match tasks.entry(task) {
+            Entry::Vacant(place) => place.insert(declaration),
+            Entry::Occupied(first) => {
+                return Err(format!("`tasks` declares `{}` twice", first.key()));
+            }
+        };
+    }
+    Ok(Some(tasks))
+}
+
+/// The entries of an object in their order. A key may come twice.
+struct Entries<'a>(Vec<(TaskName, Option<&'a RawValue>)>);
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collector;
+
+        impl<'de> Visitor<'de> for Collector {
+            type Value = Entries<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Collector)
+    }
 }
 
 /// What a worker declares about one of its tasks.

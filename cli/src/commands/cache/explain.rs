@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use ratchet_caching::{
     Clock, Difference, Explanation, FileHasher, Listing, Lookup, SystemClock, TaskCache,
 };
-use ratchet_runtime::process::ProcessConfig;
+use ratchet_runtime::process::{ProcessConfig, ProgramInput};
 use ratchet_runtime::{CacheTerms, Dependencies, Failure, Job, NoCacheKey, Timeouts, Work};
 
 use super::{existing, show_time};
@@ -43,6 +43,8 @@ pub(super) enum Reusability {
     Nothing,
     /// Its dependencies cannot be known, for this reason, so its result would not be stored.
     Uncached(String),
+    /// It reads the output of this job, which is known when that job has ended in a run.
+    Undecided(String),
 }
 
 /// Explains whether the result of a job would be reused.
@@ -139,6 +141,11 @@ pub(super) async fn reusability(
     process: Option<&ProcessConfig>,
     cache: &TaskCache,
 ) -> Result<Reusability, CliError> {
+    if let Work::Command(config) = &job.work
+        && let ProgramInput::Output(output) = &config.stdin
+    {
+        return Ok(Reusability::Undecided(output.job().to_owned()));
+    }
     let hasher = Arc::new(FileHasher::new(Arc::new(SystemClock)));
     let dependencies = match Dependencies::of(job, process, &hasher, None) {
         Ok(dependencies) => dependencies,
@@ -200,6 +207,14 @@ pub(super) fn render(job: &Job, reusability: &Reusability, now: Option<SystemTim
             writeln!(
                 out,
                 "{id}: would run, and its result would not be kept: {reason}"
+            )
+        }
+        Reusability::Undecided(first) => {
+            let first = plain(first);
+            writeln!(
+                out,
+                "{id}: would be reused if an earlier run gave it the same stdin: the output of `{first}`, which is \
+                 known only in a run"
             )
         }
         Reusability::Nothing => writeln!(out, "{id}: would run: no result of `{task}` is stored"),

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ratchet_caching::{CacheError, ManualClock, MemoryCache, TaskCache};
-use ratchet_runtime::process::ProcessConfig;
+use ratchet_runtime::process::{EarlierOutput, ProcessConfig, ProgramInput};
 use ratchet_runtime::{CacheTerms, Executor, Job, Payload, Terms};
 
 use super::explain::{Reusability, render, reusability};
@@ -72,7 +72,7 @@ async fn what_the_executor_keeps_is_what_is_explained() {
     assert_eq!(
         explain(&job("blue", None)).await,
         "a: would run: it differs from every result of `cat`; since the nearest one, stored 5m ago:\n  \
-         the worker's program input.txt changed\n  \
+         the command's file input.txt changed\n  \
          the environment variable COLOUR changed\n  \
          the input file input.txt changed\n"
     );
@@ -94,6 +94,19 @@ async fn what_the_executor_keeps_is_what_is_explained() {
             .to_string()
             .starts_with("what job `a` depends on cannot be read: "),
         "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_reads_the_output_of_another_is_decided_in_a_run() {
+    let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
+    let input = ProgramInput::Output(EarlierOutput::of("list"));
+    let job = Job::command("sort", ProcessConfig::new("sort").stdin(input)).terms(cached(None));
+    let found = reusability(&job, None, &cache).await.unwrap();
+    assert_eq!(
+        render(&job, &found, None),
+        "sort: would be reused if an earlier run gave it the same stdin: the output of `list`, which is known only in \
+         a run\n"
     );
 }
 

@@ -106,6 +106,10 @@ fn a_malformed_hello_is_reported_as_one_with_the_field_that_is_wrong() {
             r#"`cacheable` of the task `t` is "yes", and has to be true or false"#,
         ),
         (
+            r#""protocol":[1],"tasks":{"t":{},"u":{},"t":{"cacheable":true}}"#,
+            "`tasks` declares `t` twice",
+        ),
+        (
             r#""protocol":[1],"version":2.1"#,
             "`version` is 2.1, and has to be a text",
         ),

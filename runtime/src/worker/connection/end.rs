@@ -258,7 +258,9 @@ impl RunningWorker {
         let class = match cause {
             EndCause::Memory { .. } => Class::Memory,
             EndCause::HostLost => Class::Host,
-            EndCause::StrayOutput(_) | EndCause::SurplusLine { .. } => Class::Protocol,
+            EndCause::HandshakeFailed(_)
+            | EndCause::StrayOutput(_)
+            | EndCause::SurplusLine { .. } => Class::Protocol,
             _ => Class::Crash,
         };
         let mut message = format!("{} {cause}", self.display_name());

@@ -37,6 +37,30 @@ async fn a_malformed_hello_is_refused_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_was_sent_before_a_malformed_hello_fails_for_it() {
+    let (manager, mut workers) = manager();
+    let config = PoolConfig {
+        handshake: HandshakeMode::Auto,
+        ..config()
+    };
+    let wait = config.handshake_wait;
+    let pool = ProcessPool::new(manager, config).await.unwrap();
+    let mut worker = workers.recv().await.unwrap();
+    pass(wait).await;
+    let run = submit(&pool, job("a"));
+    worker.request().await;
+    worker
+        .print(r#"{"type":"event","event":"hello","protocol":[1],"concurrency":0}"#)
+        .await;
+    let failure = run.await.unwrap().result.unwrap_err();
+    assert_eq!(failure.class, Class::Protocol, "{failure:?}");
+    assert!(
+        failure.message.contains("its hello is malformed"),
+        "{failure:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_error_cancelled_is_a_failure_of_the_job_if_nobody_cancelled_it() {
     let (manager, mut workers) = manager();
     let pool = ProcessPool::new(manager, config()).await.unwrap();
