@@ -73,11 +73,14 @@ impl Semaphore {
     /// Opens the semaphore of this name, below the folder for the state of ratchet.
     pub(crate) fn open(state: &Path, name: &str) -> Result<Self, CliError> {
         let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_.@:".contains(letter);
-        let is_name = !name.is_empty() && name.len() <= LONGEST_NAME && !name.starts_with('.');
-        if !is_name || !name.chars().all(is_allowed) {
+        let is_name = !name.is_empty() && !name.starts_with('.') && name.chars().all(is_allowed);
+        if !is_name || name.len() > LONGEST_NAME {
             return Err(
-                CliError::usage(format!("`{name}` cannot be the name of a semaphore"))
-                    .with_help("use letters, digits and -_.@: without a dot at the beginning"),
+                CliError::usage(format!("`{name}` cannot be the name of a semaphore")).with_help(
+                    format!(
+                        "use letters, digits and -_.@: without a dot at the beginning, and at most {LONGEST_NAME} of them"
+                    ),
+                ),
             );
         }
         let folder = state.join("sem").join(name);

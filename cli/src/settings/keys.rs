@@ -51,7 +51,7 @@ section! {
         memory_free = "memory-free": ByteSize,
         /// New jobs wait while the machine's load is above this.
         load: PositiveNumber,
-        /// How results are written.
+        /// How results are written. `map` prints what its commands print, unless it gets `--format`.
         format: ClapWord<ResultFormat>,
         /// When progress is shown.
         progress: ClapWord<When>,
