@@ -6,7 +6,6 @@ use minijinja::Value;
 use serde_json::{Map, Value as Json};
 
 use super::frame::TaskNode;
-use super::machine::is_action;
 use crate::language::{Keyword, builtin};
 use crate::modules::Modules;
 use crate::templates::{Variables, as_document, is_omitted, render, render_data, text_of, to_json};
@@ -34,7 +33,7 @@ pub(super) fn arguments(
     let task = &node.task;
     let mut arguments = Map::new();
     let mut values = HashMap::new();
-    let is_set_fact = is_action(task, "set_fact");
+    let is_set_fact = task.is_action("set_fact");
     for data in node.all(Keyword::ModuleDefaults) {
         let value =
             render_data(data, variables).map_err(|error| format!("`module_defaults`: {error}"))?;
@@ -52,10 +51,10 @@ pub(super) fn arguments(
             }
         }
     }
-    let is_assert = is_action(task, "assert");
+    let is_assert = task.is_action("assert");
     for entry in &task.arguments.named {
         // Conditions are expressions. They are evaluated later, and undefined names in them are handled there.
-        if is_assert && entry.name == "that" || is_action(task, "debug") && entry.name == "var" {
+        if is_assert && entry.name == "that" || task.is_action("debug") && entry.name == "var" {
             arguments.insert(
                 entry.name.clone(),
                 entry.data.word().unwrap_or_default().into(),

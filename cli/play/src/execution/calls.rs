@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::arguments::{Rendered, arguments};
 use super::frame::TaskNode;
 use super::host_run::TaskRun;
-use super::machine::{Machine, is_action};
+use super::machine::Machine;
 use super::results::failed;
 use crate::actions::{self, ActionRequest, PlannedAction};
 use crate::call::{
@@ -134,7 +134,7 @@ impl Machine {
         variables: &Variables,
         rendered: Rendered,
     ) -> Result<PlannedAction, String> {
-        if is_action(&task.node.task, "include_vars") {
+        if task.node.task.is_action("include_vars") {
             let included = self.include_vars(task, index, variables, rendered);
             let result = included.unwrap_or_else(|reason| failed(&reason));
             return Ok(PlannedAction::Local(Work::Done(result)));

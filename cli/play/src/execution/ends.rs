@@ -9,7 +9,7 @@ use super::cursor::AfterFailure;
 use super::event::PlayEvent;
 use super::host_run::{HostState, Planned, TaskRun};
 use super::items::{breaks, describe_item};
-use super::machine::{Machine, is_action};
+use super::machine::Machine;
 use super::play_run::Strategy;
 use super::results::{failed, plain_result, registered};
 use crate::actions::CACHEABLE;
@@ -197,7 +197,7 @@ impl Machine {
         }
         let status = result.status;
         // A task of `meta` only steers the play, so it is not counted.
-        if !is_action(&task.node.task, "meta") {
+        if !task.node.task.is_action("meta") {
             // The result of a loop contains those of all its items, so secret ones have to be removed.
             let mut shown = if task.secrets.is_empty() {
                 result.clone()
@@ -294,9 +294,7 @@ impl Machine {
 
     /// Counts a loop of includes once for each item that has included something. The first one is already counted.
     fn count_more_includes(&mut self, task: &TaskRun, result: &TaskResult) {
-        if !is_action(&task.node.task, "include_tasks")
-            && !is_action(&task.node.task, "include_role")
-        {
+        if !task.node.task.is_action("include_tasks") && !task.node.task.is_action("include_role") {
             return;
         }
         let ended = task.results.iter().flatten();
@@ -414,8 +412,14 @@ impl Machine {
     /// Sets the variables that describe the failure to a `rescue` section.
     fn remember_failure(&mut self, host: &str, task: &TaskRun, result: &TaskResult) {
         let failed = from_json(registered(result));
-        let is_named = task.node.task.settings.get(Keyword::Name).is_some();
+        let own = &task.node.task;
+        let is_named = own.settings.get(Keyword::Name).is_some();
         let name = if is_named { task.title.as_str() } else { "" };
+        let role = own.role.as_ref();
+        let role = role.and_then(|role| name.strip_prefix(role.name.as_str()));
+        let name = role
+            .and_then(|name| name.strip_prefix(" : "))
+            .unwrap_or(name);
         let about = serde_json::json!({
             "name": name,
             "action": task.node.task.module,

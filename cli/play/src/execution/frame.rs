@@ -170,10 +170,20 @@ impl TaskNode {
         all
     }
 
-    /// Returns the name of the task as it is written, with its role; its module if it has no name.
+    /// Returns the name of the task as it is written, with its role; its module if it has no name. One that includes a role
+    /// is named after that role, as with Ansible.
     pub(super) fn title(&self) -> String {
         let role = self.task.role.as_ref().map(|role| role.name.as_str());
         let name = self.task.settings.text(Keyword::Name);
+        if self.task.is_action("include_role") {
+            return name.unwrap_or_else(|| {
+                let included = self.task.arguments.get("name");
+                let included = included.or_else(|| self.task.arguments.get("role"));
+                let included = included.and_then(|entry| entry.data.word());
+                let included = included.unwrap_or_default();
+                format!("{} : {included}", self.task.module)
+            });
+        }
         let name = name.unwrap_or_else(|| self.task.module.clone());
         match role {
             Some(role) => format!("{role} : {name}"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json, json};
 
 use super::host_run::TaskRun;
-use super::machine::{Machine, is_action};
+use super::machine::Machine;
 use crate::actions::names_of;
 use crate::data::is_template;
 use crate::result::TaskResult;
@@ -29,7 +29,7 @@ fn without_templates(value: &Json) -> Json {
 impl Machine {
     /// Adds the hosts and groups that a result of `add_host` or `group_by` defines.
     pub(super) fn change_groups(&mut self, task: &TaskRun, name: &str, result: &TaskResult) {
-        if !is_action(&task.node.task, "add_host") && !is_action(&task.node.task, "group_by") {
+        if !task.node.task.is_action("add_host") && !task.node.task.is_action("group_by") {
             return;
         }
         let results: Vec<Json> = match result.result.get("results") {
@@ -38,7 +38,7 @@ impl Machine {
         };
         let mut has_changed = false;
         for result in &results {
-            if is_action(&task.node.task, "add_host") {
+            if task.node.task.is_action("add_host") {
                 let Some(new) = result.get("add_host") else {
                     continue;
                 };

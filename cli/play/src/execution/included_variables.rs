@@ -56,7 +56,10 @@ impl Machine {
         task.included_variables.insert(index, layer);
         let shown: Vec<_> = files
             .iter()
-            .map(|file| file.display().to_string())
+            .map(|file| {
+                let path = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+                path.display().to_string()
+            })
             .collect();
         let result = json!({
             "changed": false,

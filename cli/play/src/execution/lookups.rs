@@ -10,7 +10,7 @@ use ratchet_runtime::ParallelizationHint;
 use super::frame::TaskNode;
 use super::host_run::{HostState, Planned, Planning, TaskRun};
 use super::items::item_variables;
-use super::machine::{Machine, is_action, meta_word};
+use super::machine::{Machine, meta_word};
 use super::purpose::{Purpose, Start};
 use super::results::failed;
 use crate::actions;
@@ -66,7 +66,7 @@ impl Machine {
     /// effect.
     fn runs_once(&self, start: &Start) -> bool {
         let node = &start.node;
-        if !is_action(&node.task, "meta") {
+        if !node.task.is_action("meta") {
             let flag = || self.flag_of(node, Keyword::RunOnce, &start.hosts[0]);
             return actions::is_for_all_hosts(&node.task.module) || flag().unwrap_or(false);
         }

@@ -25,7 +25,7 @@ use crate::call::Call;
 use crate::data::Data;
 use crate::hints::ModuleRegistry;
 use crate::host_variables::HostVariables;
-use crate::language::{Play, PlaybookReader, Task, builtin};
+use crate::language::{Play, PlaybookReader, Task};
 use crate::result::TaskResult;
 use crate::selection::Tags;
 use crate::templates::ControllerSettings;
@@ -238,11 +238,6 @@ impl Machine {
             }
         }
     }
-}
-
-/// Whether a task runs this builtin module.
-pub(super) fn is_action(task: &Task, name: &str) -> bool {
-    builtin(&task.module) == name
 }
 
 /// Returns the word that a task of `meta` names.

@@ -120,21 +120,29 @@ impl PlayVariables {
 }
 
 /// Returns the magic variables that describe a role to its tasks.
-fn magic_of_role(role: &Role) -> [(String, Value); 5] {
+fn magic_of_role(role: &Role) -> Vec<(String, Value)> {
     let (collection, name) = role.split_name();
-    let path = std::path::absolute(&role.folder).unwrap_or_else(|_| role.folder.clone());
-    let mut parents = Vec::new();
-    let mut next = role.parent.as_ref();
-    while let Some(parent) = next {
-        parents.push(Value::from(parent.name.as_str()));
-        next = parent.parent.as_ref();
-    }
-    [
+    let path = |role: &Role| {
+        let path = std::path::absolute(&role.folder).unwrap_or_else(|_| role.folder.clone());
+        Value::from(path.display().to_string())
+    };
+    let mut magic = vec![
         ("role_name", Value::from(name)),
         ("ansible_role_name", Value::from(role.name.as_str())),
         ("ansible_collection_name", Value::from(collection)),
-        ("role_path", Value::from(path.display().to_string())),
-        ("ansible_parent_role_names", Value::from(parents)),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
+        ("role_path", path(role)),
+    ];
+    let parents = std::iter::successors(role.parent.as_ref(), |parent| parent.parent.as_ref());
+    let parents: Vec<_> = parents.collect();
+    // A role that no other role has included does not have these variables, and templates test that.
+    if !parents.is_empty() {
+        let names = parents.iter().map(|parent| parent.name.clone());
+        let paths = parents.iter().map(|parent| path(parent));
+        magic.push(("ansible_parent_role_names", names.collect()));
+        magic.push(("ansible_parent_role_paths", paths.collect()));
+    }
+    magic
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }

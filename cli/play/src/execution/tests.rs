@@ -34,6 +34,21 @@ fn play_with(text: &str, files: &[(&str, &str)], options: Options) -> Play {
     begun(text, files, options, |_| {})
 }
 
+/// What the `debug` tasks of a play show, by host.
+fn shown(mut play: Play) -> Vec<String> {
+    let mut shown = Vec::new();
+    while let Some(id) = play.open.first().map(|job| job.id.as_str().to_owned()) {
+        let call = play.execution.calls().get(&id).unwrap();
+        if let Work::Done(result) = &call.work
+            && let Some(text) = result.get("msg").and_then(serde_json::Value::as_str)
+        {
+            shown.push(format!("{}: {text}", call.names.host));
+        }
+        play.end(&id, &json!({}));
+    }
+    shown
+}
+
 /// Reads a playbook for the hosts h1 to h3, and starts it in step mode.
 fn play_asking(text: &str, ask: impl FnMut(&str) -> StepAnswer + Send + 'static) -> Play {
     begun(text, &[], usual_options(), |execution| {

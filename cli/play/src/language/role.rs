@@ -83,8 +83,11 @@ impl PlaybookReader {
         match data.value {
             Value::Text(name) => asked.name = name,
             Value::Map(entries) => {
+                // Next to `role`, a `name` is only a description.
+                let is_named = entries.iter().any(|entry| entry.name == "role");
                 for entry in entries {
                     match entry.name.as_str() {
+                        "name" if is_named => {}
                         "role" | "name" => {
                             asked.name = entry.data.word().unwrap_or_default();
                             asked.place = entry.data.place;

@@ -37,6 +37,13 @@ pub(crate) struct Task {
     pub(crate) role: Option<Arc<Role>>,
 }
 
+impl Task {
+    /// Whether the task runs this builtin module.
+    pub(crate) fn is_action(&self, name: &str) -> bool {
+        builtin(&self.module) == name
+    }
+}
+
 /// Tasks that share keywords: a block, or the tasks of an import or a role.
 #[derive(Debug, Default)]
 pub(crate) struct Block {

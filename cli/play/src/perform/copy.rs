@@ -98,7 +98,7 @@ impl HostAction<'_> {
         }
         let result = json!({
             "changed": changed,
-            "dest": dest,
+            "dest": below(dest, ""),
             "src": path.display().to_string(),
         });
         let mut result = as_map(result);
@@ -281,7 +281,8 @@ impl HostAction<'_> {
     }
 }
 
-/// Replaces the mode `preserve` by the permissions of the file on this machine.
+/// Replaces the mode `preserve` by the permissions of the file on this machine. Content without a file counts as a file
+/// that only its owner may read, as with Ansible.
 fn preserve_mode(
     arguments: &mut Map<String, Value>,
     local: Option<&Path>,
@@ -290,11 +291,14 @@ fn preserve_mode(
     if arguments.get("mode").and_then(Value::as_str) != Some("preserve") {
         return Ok(());
     }
-    let Some(path) = local else {
-        return Err(failed("`mode: preserve` needs a file as `src`"));
+    let permissions = match local {
+        Some(path) => {
+            let known = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+            known.permissions().mode() & 0o7777
+        }
+        None => 0o600,
     };
-    let known = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-    let mode = format!("0{:03o}", known.permissions().mode() & 0o7777);
+    let mode = format!("0{permissions:03o}");
     arguments.insert("mode".to_owned(), mode.into());
     Ok(())
 }

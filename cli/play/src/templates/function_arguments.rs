@@ -53,6 +53,13 @@ impl FunctionArguments {
         self.values[at].as_ref()
     }
 
+    /// Notes that an argument has no effect, so that it may be undefined.
+    pub(super) fn ignore(&self, name: &str) {
+        if let Some(value) = self.value(name) {
+            let _ = is_undefined(value);
+        }
+    }
+
     /// Returns an argument that is required.
     pub(super) fn needed(&self, name: &str) -> Result<&Value, Error> {
         self.value(name)

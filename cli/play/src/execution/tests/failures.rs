@@ -117,6 +117,22 @@ fn a_rescue_further_out_sees_the_failure_of_a_rescue_whose_block_has_an_always()
 }
 
 #[test]
+fn a_rescue_sees_the_name_of_the_failed_task_without_its_role() {
+    let role = "
+- block:
+    - {name: 'first of {{ role_name }}', command: c}
+  rescue:
+    - debug: {msg: '{{ ansible_failed_task.name }}'}
+";
+    let files = [("roles/app/tasks/main.yml", role)];
+    let text = "- {hosts: h1, roles: [app]}\n";
+    let mut play = play_with(text, &files, usual_options());
+    let failed = play.open[0].id.as_str().to_owned();
+    play.end(&failed, &json!({"rc": 1}));
+    assert_eq!(shown(play), ["h1: first of app"]);
+}
+
+#[test]
 fn hosts_whose_errors_were_cleared_are_not_lost() {
     let text = |meta: &str| {
         format!(

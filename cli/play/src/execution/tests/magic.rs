@@ -2,21 +2,6 @@
 
 use super::*;
 
-/// What the `debug` tasks of a play show, by host.
-fn shown(mut play: Play) -> Vec<String> {
-    let mut shown = Vec::new();
-    while let Some(id) = play.open.first().map(|job| job.id.as_str().to_owned()) {
-        let call = play.execution.calls().get(&id).unwrap();
-        if let Work::Done(result) = &call.work
-            && let Some(text) = result.get("msg").and_then(serde_json::Value::as_str)
-        {
-            shown.push(format!("{}: {text}", call.names.host));
-        }
-        play.end(&id, &json!({}));
-    }
-    shown
-}
-
 #[test]
 fn the_lists_of_hosts_follow_batches_and_hosts_that_leave() {
     let text = "
@@ -64,6 +49,46 @@ fn the_names_of_roles_tell_how_each_is_used() {
         "h1: appbaseimportedincluded ['app', 'imported', 'included']",
     ];
     assert_eq!(shown(play_with(text, &files, usual_options())), expected);
+}
+
+#[test]
+fn only_a_role_that_another_one_includes_knows_parents() {
+    let files = [
+        (
+            "roles/app/tasks/main.yml",
+            "- include_role: {name: inner}\n",
+        ),
+        (
+            "roles/inner/tasks/main.yml",
+            "- debug: {msg: '{{ ansible_parent_role_names | d(\"none\") }} {{ ansible_parent_role_paths | d([]) | map(\"basename\") | list }}'}\n",
+        ),
+    ];
+    let text = "
+- hosts: h1
+  tasks:
+    - include_role: {name: app}
+    - include_role: {name: inner}
+";
+    let expected = ["h1: ['app'] ['app']", "h1: none []"];
+    assert_eq!(shown(play_with(text, &files, usual_options())), expected);
+}
+
+#[test]
+fn a_name_beside_role_is_a_description() {
+    let files = [(
+        "roles/app/tasks/main.yml",
+        "- debug: {msg: '{{ role_name }}'}\n",
+    )];
+    let text = "
+- hosts: h1
+  roles:
+    - {role: app, name: the application}
+    - {name: the application, role: app, x: 1}
+";
+    assert_eq!(
+        shown(play_with(text, &files, usual_options())),
+        ["h1: app", "h1: app"]
+    );
 }
 
 #[test]

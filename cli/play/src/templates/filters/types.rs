@@ -10,7 +10,7 @@ use minijinja::value::{Kwargs, Rest, ValueKind};
 
 use super::super::function_arguments::{FunctionArguments, kind, wrong};
 use super::super::names::NamedFunctions;
-use super::super::undefined::is_undefined;
+use super::super::undefined::{first_undefined, is_undefined};
 use super::super::values::text_of;
 
 /// Adds the filters.
@@ -20,7 +20,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     }
     engine.filter_of_any("mandatory", mandatory);
     engine.filter_of_any("type_debug", |value: &Value| type_debug(value));
-    engine.filter("ternary", ternary);
+    engine.filter_of_any("ternary", ternary);
     engine.plain("bool", &[], |value, _| Ok(boolean(value)));
     engine.plain("int", &["default", "base"], |value, given| {
         let base = given.whole("base")?.unwrap_or(10);
@@ -55,7 +55,10 @@ fn default(value: Value, placed: Rest<Value>, named: Kwargs) -> Result<Value, mi
             kind(boolean)
         ))),
         Some(boolean) if boolean.is_true() && !value.is_true() => Ok(other()),
-        _ => Ok(value),
+        _ => {
+            given.ignore("default_value");
+            Ok(value)
+        }
     }
 }
 
@@ -217,19 +220,30 @@ fn type_debug(value: &Value) -> &'static str {
     }
 }
 
+/// Chooses between values, of which those that are not chosen may be undefined.
 fn ternary(value: &Value, placed: Rest<Value>, named: Kwargs) -> Result<Value, minijinja::Error> {
+    if let Some(undefined) = first_undefined(std::slice::from_ref(value)) {
+        return Ok(undefined.clone());
+    }
     let given = FunctionArguments::new(
         "ternary",
         &["true_val", "false_val", "none_val"],
         &placed,
         &named,
     )?;
-    let (yes, no) = (given.needed("true_val")?, given.needed("false_val")?);
-    let none = given.value("none_val").filter(|none| !none.is_none());
-    Ok(match none {
-        Some(none) if value.is_none() => none,
-        _ if value.is_true() => yes,
-        _ => no,
+    for name in ["true_val", "false_val"] {
+        given.needed(name)?;
     }
-    .clone())
+    let none = given.value("none_val").filter(|none| !none.is_none());
+    let chosen = match none {
+        Some(_) if value.is_none() => "none_val",
+        _ if value.is_true() => "true_val",
+        _ => "false_val",
+    };
+    for name in ["true_val", "false_val", "none_val"] {
+        if name != chosen {
+            given.ignore(name);
+        }
+    }
+    given.needed(chosen).cloned()
 }
