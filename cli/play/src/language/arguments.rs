@@ -93,7 +93,7 @@ impl PlaybookReader {
             Ok(words) => words,
             // A shell may accept an unpaired quote, for example in a comment.
             Err(_) if is_command => {
-                into.free = Some(Data::of_text(text.trim(), place));
+                into.free = Some(Data::of_text(text, place));
                 return;
             }
             Err(reason) => {
@@ -107,12 +107,15 @@ impl PlaybookReader {
         };
         let mut rest = String::new();
         let mut end = 0;
+        let mut ends_free = false;
         for word in &words {
             let written = &text[word.clone()];
             let before = &text[end..word.start];
+            let is_first = end == 0;
             end = word.end;
             let named = name_and_value(written)
                 .filter(|(name, _)| !is_command || NAMES_IN_COMMANDS.contains(name));
+            ends_free = named.is_none();
             if let Some((name, value)) = named {
                 into.named.push(Entry {
                     name: name.to_owned(),
@@ -120,11 +123,15 @@ impl PlaybookReader {
                     data: Data::of_text(unquoted(value), place),
                 });
             } else {
-                if !rest.is_empty() {
+                // A command keeps the blanks around it, as with Ansible.
+                if !rest.is_empty() || is_command && is_first {
                     rest.push_str(before);
                 }
                 rest.push_str(written);
             }
+        }
+        if is_command && ends_free {
+            rest.push_str(&text[end..]);
         }
         if rest.is_empty() {
             return;
