@@ -801,15 +801,18 @@ class Worker:
         self.answer(request["id"], None)
 
     def put(self, request, body):
-        """Takes a part of a file. The first part makes the file, and each answer has its path."""
+        """Takes a part of a file. The first part makes the file, in a folder of its own so that it keeps its name, and each
+        answer has its path."""
         data = base64.b64decode(body["data"])
         path = body.get("path")
+        flags = os.O_WRONLY | os.O_NOFOLLOW
         if path is None:
-            descriptor, path = tempfile.mkstemp(prefix="file-", dir=self.folders.work())
-        elif os.path.dirname(path) != self.folders.work():
-            raise RequestError("path", "%s is no file that was sent" % path)
+            folder = tempfile.mkdtemp(prefix="file-", dir=self.folders.work())
+            path = os.path.join(folder, os.path.basename(body["name"]) or "file")
+            flags |= os.O_CREAT | os.O_EXCL
         else:
-            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+            self.check_sent(path)
+        descriptor = os.open(path, flags, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.seek(body["offset"])
             file.write(data)
@@ -834,14 +837,19 @@ class Worker:
     def remove(self, request, body):
         """Removes a file that `put` has made."""
         path = body["path"]
-        if os.path.dirname(path) != self.folders.work():
-            raise RequestError("path", "%s is no file that was sent" % path)
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            # A module may have moved it to where it belongs.
-            pass
+        folder = self.check_sent(path)
+        # A module may have moved it to where it belongs, and may have put other files beside it.
+        shutil.rmtree(folder, ignore_errors=True)
+        if os.path.lexists(folder):
+            os.rmdir(folder)
         self.answer(request["id"], None)
+
+    def check_sent(self, path):
+        """The folder of a file that `put` has made. Any other path is refused."""
+        folder = os.path.dirname(path)
+        if os.path.dirname(folder) != self.folders.work() or not os.path.basename(folder).startswith("file-"):
+            raise RequestError("path", "%s is no file that was sent" % path)
+        return folder
 
     # Modules
 

@@ -189,7 +189,7 @@ impl HostAction<'_> {
         let targets = &self.performer.targets;
         let privilege = self.privilege.as_ref();
         let sent = targets
-            .send_file(&self.target, privilege, source, self.context)
+            .send_file(&self.target, privilege, (name, source), self.context)
             .await?;
         let mut arguments = self.call.arguments.clone();
         arguments.shift_remove("decrypt");

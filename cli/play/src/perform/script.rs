@@ -38,8 +38,9 @@ impl HostAction<'_> {
         let targets = &self.performer.targets;
         let privilege = self.privilege.as_ref();
         let source = self.source_of(path).await?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         let sent = targets
-            .send_file(&self.target, privilege, &source, self.context)
+            .send_file(&self.target, privilege, (&name, &source), self.context)
             .await?;
         let mut words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
         words.insert(0, quoted(&sent));
@@ -122,8 +123,9 @@ impl HostAction<'_> {
         let targets = &self.performer.targets;
         let privilege = self.privilege.as_ref();
         let source = self.source_of(path).await?;
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
         let sent = targets
-            .send_file(&self.target, privilege, &source, self.context)
+            .send_file(&self.target, privilege, (&file, &source), self.context)
             .await?;
         arguments.insert("src".to_owned(), sent.clone().into());
         let result = self.module(name, arguments).await;

@@ -33,13 +33,13 @@ pub(crate) struct FetchedFile {
 }
 
 impl Targets {
-    /// Sends a file to a target, as a temporary file that only the user of `privilege`, or of the connection, can read.
-    /// Returns its path there. The caller has to remove it; otherwise it stays until the worker ends.
+    /// Sends a file to a target, as a temporary file of this name that only the user of `privilege`, or of the connection,
+    /// can read. Returns its path there. The caller has to remove it; otherwise it stays until the worker ends.
     pub(crate) async fn send_file(
         &self,
         target: &Arc<Target>,
         privilege: Option<&Become>,
-        source: &FileSource,
+        (name, source): (&str, &FileSource),
         context: &Context,
     ) -> Result<String, CallError> {
         let mut source = match source {
@@ -64,8 +64,9 @@ impl Targets {
             if let Some(path) = remote.take_if(|_| part.is_empty()) {
                 return Ok(path);
             }
-            let input =
-                object(json!({ "path": remote, "offset": offset, "data": STANDARD.encode(&part) }));
+            let input = object(
+                json!({ "path": remote, "name": name, "offset": offset, "data": STANDARD.encode(&part) }),
+            );
             let answer = self
                 .file_request(target, "put", privilege, input, context)
                 .await?;

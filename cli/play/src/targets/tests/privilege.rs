@@ -100,7 +100,7 @@ async fn a_module_runs_as_another_user_behind_a_kept_process() {
         .send_file(
             &target,
             Some(&privilege(&sudo, None)),
-            &FileSource::Bytes(vec![1]),
+            ("own", &FileSource::Bytes(vec![1])),
             &context(),
         )
         .await;

@@ -156,7 +156,12 @@ async fn modules_run_on_a_real_host_and_end_with_its_connection() {
     let bytes = vec![7; (3 << 20) + 1];
     let sent = bench
         .targets
-        .send_file(&host, None, &FileSource::Bytes(bytes.clone()), &context())
+        .send_file(
+            &host,
+            None,
+            ("big", &FileSource::Bytes(bytes.clone())),
+            &context(),
+        )
         .await
         .unwrap();
     assert!(fs::read(&sent).unwrap() == bytes);
@@ -250,7 +255,7 @@ async fn a_real_sudo_runs_modules_as_another_user() {
         .send_file(
             &target,
             Some(&nobody),
-            &FileSource::Bytes(vec![1]),
+            ("small", &FileSource::Bytes(vec![1])),
             &context(),
         )
         .await

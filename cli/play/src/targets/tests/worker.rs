@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -440,9 +441,10 @@ async fn files_of_any_size_are_sent_fetched_and_removed() {
         for source in [FileSource::Bytes(bytes.clone()), FileSource::Path(source)] {
             let path = bench
                 .targets
-                .send_file(&target, None, &source, &context())
+                .send_file(&target, None, ("some file", &source), &context())
                 .await
                 .unwrap();
+            assert!(path.ends_with("/some file"), "{path}");
             assert!(
                 fs::read(&path).unwrap() == bytes,
                 "{size} bytes were not sent"
@@ -467,7 +469,7 @@ async fn files_of_any_size_are_sent_fetched_and_removed() {
                 .remove(&target, None, &path, &context())
                 .await
                 .unwrap();
-            assert!(!fs::exists(&path).unwrap());
+            assert!(!fs::exists(Path::new(&path).parent().unwrap()).unwrap());
             // It is no error if a module has moved the file.
             bench
                 .targets
@@ -499,7 +501,12 @@ async fn files_of_any_size_are_sent_fetched_and_removed() {
     // A file that is left is removed when the worker ends.
     let left = bench
         .targets
-        .send_file(&target, None, &FileSource::Bytes(vec![1]), &context())
+        .send_file(
+            &target,
+            None,
+            ("left", &FileSource::Bytes(vec![1])),
+            &context(),
+        )
         .await
         .unwrap();
     bench.targets.shutdown().await;
