@@ -21,7 +21,7 @@ mod toml;
 mod words;
 mod yaml;
 
-pub use format::{DocumentFormat, ansible_node, json_node, yaml_node};
+pub use format::{DocumentFormat, ansible_key, ansible_node, json_node, yaml_node};
 pub use from_node::{
     AnyValue, Either, Field, FromNode, Named, ScalarText, Spanned, document_schema,
 };

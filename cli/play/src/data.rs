@@ -37,8 +37,22 @@ pub(crate) enum Value {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) name: String,
+    /// The key, if it is a number, a truth value or null and not text.
+    pub(crate) typed_key: Option<Box<Value>>,
     pub(crate) place: Place,
     pub(crate) data: Data,
+}
+
+impl Entry {
+    /// Makes an entry whose key is text.
+    pub(crate) fn new(name: impl Into<String>, place: Place, data: Data) -> Self {
+        Self {
+            name: name.into(),
+            typed_key: None,
+            place,
+            data,
+        }
+    }
 }
 
 impl Data {
@@ -77,14 +91,24 @@ impl Data {
                             let value = Value::Vault(text.into());
                             return Self { value, place };
                         }
-                        _ => read.push(Entry {
-                            name: entry.name.into_owned(),
-                            place: Place {
+                        _ => {
+                            let typed_key = match document::ansible_key(&entry) {
+                                document::Value::Null => Some(Value::Null),
+                                document::Value::Bool(value) => Some(Value::Bool(value)),
+                                document::Value::Number(text) => Some(number(text.into_owned())),
+                                _ => None,
+                            };
+                            let place = Place {
                                 file,
                                 span: entry.place,
-                            },
-                            data: Self::read(entry.node, file, problems),
-                        }),
+                            };
+                            read.push(Entry {
+                                name: entry.name.into_owned(),
+                                typed_key: typed_key.map(Box::new),
+                                place,
+                                data: Self::read(entry.node, file, problems),
+                            });
+                        }
                     }
                 }
                 Value::Map(read)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::node::Node;
+use super::node::{Entry, Node, Value};
 use super::part::{Extent, Sink};
 use super::{json, toml, yaml};
 use crate::diagnostic::{Problems, Source};
@@ -63,6 +63,17 @@ pub fn json_node<'a>(text: &'a str, problems: &mut Problems) -> Option<Node<'a>>
 /// Reads a short YAML document, such as a value from the command line. Returns `None` if the text is blank or refused.
 pub fn yaml_node<'a>(source: &'a Source, problems: &mut Problems) -> Option<Node<'a>> {
     yaml::node(source, yaml::Dialect::Core, problems)
+}
+
+/// Returns the value of a key of such a document as Ansible reads it. A number, a truth value or null without quotes is no
+/// text there.
+pub fn ansible_key<'e>(entry: &'e Entry<'_>) -> Value<'e> {
+    let text = || Value::Text(entry.name.as_ref().into());
+    // The place of a key includes its quotes.
+    if entry.place.range().len() != entry.name.len() {
+        return text();
+    }
+    yaml::plain_of_1_1(&entry.name, entry.place).unwrap_or_else(|_| text())
 }
 
 /// Reads a YAML document as Ansible does. Returns `None` if the text is blank or refused.

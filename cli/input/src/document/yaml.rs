@@ -431,6 +431,11 @@ impl<'a, 's> YamlReader<'a, 's> {
     }
 }
 
+/// Returns the value of a word without quotes by the rules of YAML 1.1.
+pub(super) fn plain_of_1_1(word: &str, place: Span) -> Result<Value<'_>, Box<Diagnostic>> {
+    version_1_1::plain(word.into(), place)
+}
+
 /// Converts a key to text. A key of another type is taken as it is written.
 fn key<'a>(node: Node<'a>, source: &'a Source, dialect: Dialect) -> Reading<Cow<'a, str>> {
     match node.value {

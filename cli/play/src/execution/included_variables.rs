@@ -34,14 +34,8 @@ impl Machine {
         }
         if let Some(wrapped) = arguments.get("name").and_then(Json::as_str) {
             let place = task.node.task.place;
-            entries = vec![Entry {
-                name: wrapped.to_owned(),
-                place,
-                data: Data {
-                    value: crate::data::Value::Map(entries),
-                    place,
-                },
-            }];
+            let value = crate::data::Value::Map(entries);
+            entries = vec![Entry::new(wrapped, place, Data { value, place })];
         }
         let mut facts = Map::new();
         let layer = Layer::from(entries.clone());

@@ -117,11 +117,8 @@ impl PlaybookReader {
                 .filter(|(name, _)| !is_command || NAMES_IN_COMMANDS.contains(name));
             ends_free = named.is_none();
             if let Some((name, value)) = named {
-                into.named.push(Entry {
-                    name: name.to_owned(),
-                    place,
-                    data: Data::of_text(unquoted(value), place),
-                });
+                let data = Data::of_text(unquoted(value), place);
+                into.named.push(Entry::new(name, place, data));
             } else {
                 // A command keeps the blanks around it, as with Ansible.
                 if !rest.is_empty() || is_command && is_first {

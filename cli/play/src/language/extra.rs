@@ -32,11 +32,10 @@ impl PlaybookReader {
         }
         let words = named_words(text).map_err(|reason| refused(&reason))?;
         let place = Data::null(file).place;
-        all.extend(words.into_iter().map(|(name, value)| Entry {
-            name,
-            place,
-            data: Data::of_text(value, place),
-        }));
+        let entries = words
+            .into_iter()
+            .map(|(name, value)| Entry::new(name, place, Data::of_text(value, place)));
+        all.extend(entries);
         Ok(())
     }
 }

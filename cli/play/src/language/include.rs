@@ -203,11 +203,7 @@ impl Play {
         ];
         let named = named.into_iter().filter_map(|(keyword, name)| {
             let data = self.settings.get(keyword)?.clone();
-            Some(Entry {
-                name: name.to_owned(),
-                place,
-                data,
-            })
+            Some(Entry::new(name, place, data))
         });
         let mut settings = Settings::default();
         settings.set_implied(Keyword::Name, Data::of_text("Gathering Facts", place));

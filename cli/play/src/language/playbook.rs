@@ -108,14 +108,10 @@ impl Imported {
             Some(value @ Value::Null) => *value = Value::Map(self.variables.clone()),
             // It is refused where the play is read.
             Some(_) => {}
-            None => entries.push(Entry {
-                name: "vars".to_owned(),
-                place,
-                data: Data {
-                    value: Value::Map(self.variables.clone()),
-                    place,
-                },
-            }),
+            None => {
+                let value = Value::Map(self.variables.clone());
+                entries.push(Entry::new("vars", place, Data { value, place }));
+            }
         }
     }
 }
@@ -372,11 +368,9 @@ impl PlaybookReader {
             } else {
                 folder
             };
-            variables.put_behind(vec![Entry {
-                name: "playbook_dir".to_owned(),
-                place: entry.place,
-                data: Data::of_text(text, entry.place),
-            }]);
+            let place = entry.place;
+            let data = Data::of_text(text, place);
+            variables.put_behind(vec![Entry::new("playbook_dir", place, data)]);
         }
         let Some(entry) = find("vars_files") else {
             return variables;

@@ -333,11 +333,7 @@ impl PlaybookReader {
             self.files.refuse(place, message);
             return None;
         }
-        Some(Entry {
-            name,
-            place: entry.place,
-            data,
-        })
+        Some(Entry::new(name, entry.place, data))
     }
 
     /// Finds the one entry of a task that is its module. The entries that remain are all unknown as keywords.

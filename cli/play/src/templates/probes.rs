@@ -45,6 +45,8 @@ typed: "{{ list }}"
 loop_a: "{{ loop_b }}"
 loop_b: "{{ loop_a }}"
 bad: "{{ nowhere }}"
+ports: {80: http, 443: https, 9: discard}
+lazy_ports: {22: "{{ s }}", 1.5: x, yes: 1, "yes": 2, ~: 3, 010: 8}
 path: /etc/ssh/sshd_config.d
 version: 1.10.2
 written: "n == 5"

@@ -53,11 +53,22 @@ pub(crate) fn render_data(data: &Data, variables: &Variables) -> Result<Value, T
             for entry in entries {
                 let value = render_data(&entry.data, variables)?;
                 if !is_omitted(&value) {
-                    rendered.push((Value::from(entry.name.as_str()), value));
+                    rendered.push((key_of(entry), value));
                 }
             }
             Ok(plain_map_of(rendered))
         }
+    }
+}
+
+/// Returns the key of an entry.
+fn key_of(entry: &Entry) -> Value {
+    match entry.typed_key.as_deref() {
+        Some(data::Value::Null) => Value::from(()),
+        Some(data::Value::Bool(value)) => Value::from(*value),
+        Some(data::Value::Number(number)) => number_value(number),
+        Some(data::Value::Long(number)) => Value::from(*number),
+        _ => Value::from(entry.name.as_str()),
     }
 }
 

@@ -140,7 +140,7 @@ impl JsonStyle {
             ValueKind::Map => {
                 let mut keys: Vec<Value> = value.try_iter()?.collect();
                 if self.sorted {
-                    keys.sort();
+                    keys.sort_by_cached_key(key_text);
                 }
                 out.push('{');
                 for (at, key) in keys.iter().enumerate() {

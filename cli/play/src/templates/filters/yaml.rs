@@ -80,6 +80,26 @@ fn documents(text: &str) -> Vec<&str> {
 
 fn of_node(node: Node<'_>, problems: &mut Problems) -> Value {
     match node.value {
+        document::Value::List(_) | document::Value::UnreadList => {
+            let members = node.into_list().unwrap_or_default().into_iter();
+            members.map(|member| of_node(member, problems)).collect()
+        }
+        document::Value::Map(_) | document::Value::UnreadMap => {
+            let entries = node.into_map(problems).unwrap_or_default();
+            let mut pairs = Vec::with_capacity(entries.len());
+            for entry in entries {
+                let key = scalar(document::ansible_key(&entry));
+                pairs.push((key, of_node(entry.node, problems)));
+            }
+            plain_map_of(pairs)
+        }
+        value => scalar(value),
+    }
+}
+
+/// Converts a value that is no list and no map.
+fn scalar(value: document::Value<'_>) -> Value {
+    match value {
         document::Value::Null | document::Value::HalfText => Value::from(()),
         document::Value::Bool(value) => Value::from(value),
         document::Value::Number(text) => match (whole_of_digits(&text), text.parse::<f64>()) {
@@ -90,21 +110,10 @@ fn of_node(node: Node<'_>, problems: &mut Problems) -> Value {
         },
         document::Value::Text(text) => Value::from(text.as_ref()),
         document::Value::Variable(text) => Value::from(text),
-        document::Value::List(_) | document::Value::UnreadList => {
-            let members = node.into_list().unwrap_or_default().into_iter();
-            members.map(|member| of_node(member, problems)).collect()
-        }
-        document::Value::Map(_) | document::Value::UnreadMap => {
-            let entries = node.into_map(problems).unwrap_or_default();
-            let mut pairs = Vec::with_capacity(entries.len());
-            for entry in entries {
-                pairs.push((
-                    Value::from(entry.name.as_ref()),
-                    of_node(entry.node, problems),
-                ));
-            }
-            plain_map_of(pairs)
-        }
+        document::Value::List(_)
+        | document::Value::UnreadList
+        | document::Value::Map(_)
+        | document::Value::UnreadMap => Value::UNDEFINED,
     }
 }
 

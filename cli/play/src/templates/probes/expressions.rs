@@ -2,6 +2,15 @@
 
 /// Templates with many kinds of expressions.
 pub(super) const EXPRESSIONS: &[&str] = &[
+    // Keys that are no texts.
+    "{{ ports[80] }} {{ ports['80'] | d('none') }} {{ ports.get(443) }} {{ 80 in ports }} {{ '80' in ports }}",
+    "{{ ports }} {{ ports.keys() | list }} {{ ports | dict2items }}",
+    "{{ lazy_ports }} {{ lazy_ports[22] }} {{ lazy_ports[true] }} {{ lazy_ports.yes }} {{ lazy_ports[none] }} {{ lazy_ports[8] }}",
+    "{{ ports | combine({80: 'new'}) }} {{ ports | to_json }} {{ [80] | map('extract', ports) | list }}",
+    "{{ ports | to_nice_json }}",
+    "{{ ports | to_nice_yaml }}",
+    "{{ '{1: a, true: b, \"2\": c}' | from_yaml }} {{ ('{1: a}' | from_yaml)[1] }} {{ '{\"1\": 2}' | from_json }}",
+    "{% for port, name in ports.items() %}{{ port + 1 }}{{ name }}{% endfor %}",
     "{% for k, v in map.items() %}{{ k }}={{ v }};{% endfor %}",
     "{% for x in list if x > 1 %}{{ loop.index }}{{ x }}{% if not loop.last %},{% endif %}{% endfor %}",
     "{% for x in list %}{{ loop.index0 }}{{ loop.revindex }}{{ loop.first }}{{ loop.length }}{{ loop.cycle('a', 'b') }} {% endfor %}",

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object, ObjectExt as _, ObjectRepr};
 
 use super::super::engine;
 use super::super::maps::{from_json, number_value, plain_map_of};
 use super::super::undefined::{TemplateError, fail, undefined};
-use super::Variables;
+use super::{Variables, key_of};
 use crate::data::{self, Data, Entry};
 
 /// A value of a file, which is rendered when it is read. A value without templates is converted only once.
@@ -20,10 +21,10 @@ pub(super) enum Lazy {
     /// A text that is decrypted when it is read. The decrypted text is never a template.
     Encrypted(Arc<str>),
     List(Arc<[Lazy]>),
-    Map(Arc<Lazies>),
+    Map(Arc<IndexMap<Value, Lazy>>),
 }
 
-/// The values of files by their names, in the order of the file.
+/// The variables of files by their names, in the order of the file.
 #[derive(Debug, Default)]
 pub(super) struct Lazies {
     pub(super) names: Vec<Arc<str>>,
@@ -78,7 +79,10 @@ impl Lazy {
                 Self::Value(Value::from(text.as_str()))
             }
             data::Value::List(members) => Self::of_members(members.iter().map(Self::of).collect()),
-            data::Value::Map(entries) => Self::of_lazies(Lazies::of(entries)),
+            data::Value::Map(entries) => {
+                let entries = entries.iter();
+                Self::of_pairs(entries.map(|entry| (key_of(entry), Self::of(&entry.data))))
+            }
         }
     }
 
@@ -95,7 +99,11 @@ impl Lazy {
                 match (only("__ansible_unsafe"), only("__ansible_vault")) {
                     (Some(text), _) => Self::Value(Value::from(text)),
                     (_, Some(text)) => Self::Encrypted(text.into()),
-                    _ => Self::of_lazies(Lazies::of_json(entries)),
+                    _ => {
+                        Self::of_pairs(entries.iter().map(|(name, value)| {
+                            (Value::from(name.as_str()), Self::of_json(value))
+                        }))
+                    }
                 }
             }
             other => Self::Value(from_json(other.clone())),
@@ -110,17 +118,19 @@ impl Lazy {
         )
     }
 
-    fn of_lazies(lazies: Lazies) -> Self {
-        let plain: Option<Vec<Value>> = lazies.values.iter().map(Self::plain).collect();
+    /// Makes a map. If a key occurs twice, the first one wins.
+    fn of_pairs(pairs: impl Iterator<Item = (Value, Self)>) -> Self {
+        let mut entries = IndexMap::new();
+        for (key, value) in pairs {
+            entries.entry(key).or_insert(value);
+        }
+        let plain: Option<Vec<(Value, Value)>> = entries
+            .iter()
+            .map(|(key, value)| Some((key.clone(), value.plain()?)))
+            .collect();
         match plain {
-            Some(values) => {
-                let names = lazies
-                    .names
-                    .iter()
-                    .map(|name| Value::from(Arc::clone(name)));
-                Self::Value(plain_map_of(names.zip(values)))
-            }
-            None => Self::Map(Arc::new(lazies)),
+            Some(pairs) => Self::Value(plain_map_of(pairs)),
+            None => Self::Map(Arc::new(entries)),
         }
     }
 
@@ -147,8 +157,8 @@ impl Lazy {
                 members: Arc::clone(members),
                 variables: variables.clone(),
             }),
-            Self::Map(lazies) => Value::from_object(LazyMap {
-                lazies: Arc::clone(lazies),
+            Self::Map(entries) => Value::from_object(LazyMap {
+                entries: Arc::clone(entries),
                 variables: variables.clone(),
             }),
         }
@@ -158,36 +168,29 @@ impl Lazy {
 /// A map of a playbook. Each value is rendered when it is read.
 #[derive(Debug)]
 struct LazyMap {
-    lazies: Arc<Lazies>,
+    entries: Arc<IndexMap<Value, Lazy>>,
     variables: Variables,
 }
 
 impl Object for LazyMap {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let found = match key.as_str() {
-            Some(name) => self.lazies.get(name),
-            None => self.lazies.get(&key.to_string()),
-        };
+        let found = self.entries.get(key);
         found.map(|lazy| lazy.value(&self.variables))
     }
 
     /// Returns an undefined value for a missing attribute, so that a template can read attributes of it in turn. The
     /// engine calls the other function to look up items, and to test whether the map has a key.
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        let found = self.lazies.get(key);
-        let found = found.map(|lazy| lazy.value(&self.variables));
+        let found = self.get_value(&Value::from(key));
         found.or_else(|| Some(undefined(format!("..{key}"))))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        self.mapped_enumerator(|this| {
-            let names = this.lazies.names.iter();
-            Box::new(names.map(|name| Value::from(Arc::clone(name))))
-        })
+        self.mapped_enumerator(|this| Box::new(this.entries.keys().cloned()))
     }
 
     fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
-        Some(self.lazies.names.len())
+        Some(self.entries.len())
     }
 }
 
