@@ -240,6 +240,9 @@ pub(crate) fn check_typed(
             .hint
             .unwrap_or_else(|| match closest(&need.name, names) {
                 Some(name) => format!("did you mean `{name}`?"),
+                None if need.name == ResourceNeed::MEMORY => {
+                    "declare it, as in --resource memory=16GiB".to_owned()
+                }
                 None => format!("declare it, as in --resource {}=0,1", need.name),
             });
         return Err(error.with_help(help));

@@ -45,7 +45,8 @@ pub(super) fn read_line(line: &str, broken: BrokenResponse, decoded: &mut Decode
         }
         match split_value(rest) {
             Some((value, "")) => return read_value(value, decoded),
-            Some((value, behind)) if is_message(value) => {
+            // What goes on like this has closed a bracket too early, so the message is broken.
+            Some((value, behind)) if is_message(value) && !goes_on(behind) => {
                 read_value(value, decoded);
                 rest = behind;
             }
@@ -201,6 +202,11 @@ fn split_at_valid_utf8(line: &[u8]) -> (usize, &str) {
     }
 }
 
+/// Whether the text behind a JSON value goes on with the value that contains it.
+fn goes_on(behind: &str) -> bool {
+    behind.starts_with(['}', ']', ','])
+}
+
 /// Returns where the first message begins inside a text.
 ///
 /// A message that is followed by `}`, `]` or `,` is part of another JSON value. Then the worker has printed a value
@@ -212,7 +218,7 @@ fn position_of_message(text: &str) -> Option<usize> {
         let read = match values.next()? {
             Ok(value) => {
                 let behind = trim(&text[at + values.byte_offset()..]);
-                if is_message(value.get()) && !behind.starts_with(['}', ']', ',']) {
+                if is_message(value.get()) && !goes_on(behind) {
                     return Some(at);
                 }
                 values.byte_offset()

@@ -127,6 +127,13 @@ impl RunControl {
             .then(|| (halt.phase(), Stopped::Goal { succeeded }))
     }
 
+    /// Returns how many more jobs may end before a rule can stop the run; `None` if no rule counts jobs.
+    pub(super) fn ends_left(&self, tally: &EndCounts) -> Option<u64> {
+        let most = self.rules.max_failures.map(|(rule, _)| rule);
+        let goal = self.rules.success_goal.map(|(goal, _)| goal);
+        tally.ends_left(most, goal)
+    }
+
     /// Whether the deadline of the run has passed.
     pub(super) fn is_past_deadline(&self, now: Instant) -> bool {
         let deadline = self.rules.deadline.filter(|_| self.is_running());

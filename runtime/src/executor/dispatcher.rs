@@ -192,7 +192,7 @@ impl Dispatcher {
 
     /// Starts all jobs that may start. Returns the jobs that their breaker has rejected and that do not wait for it.
     #[must_use = "a job that was rejected has failed"]
-    pub(super) fn start_jobs(&mut self, turn: Turn<'_>) -> Vec<Ticket> {
+    pub(super) fn start_jobs(&mut self, most_begun: Option<u64>, turn: Turn<'_>) -> Vec<Ticket> {
         self.wake = None;
         let mut rejected = Vec::new();
         loop {
@@ -210,7 +210,7 @@ impl Dispatcher {
                 Decision::Idle => break,
             }
         }
-        self.send_ahead(turn.now);
+        self.send_ahead(most_begun, turn.now);
         self.acquisitions.end_turn(self.seated.queue());
         rejected
     }
@@ -311,15 +311,21 @@ impl Dispatcher {
         });
     }
 
-    /// Sends fully parallel jobs ahead to busy workers, so that these workers do not idle between two jobs.
-    fn send_ahead(&mut self, now: Instant) {
+    /// Sends fully parallel jobs ahead to busy workers, so that these workers do not idle between two jobs. With those that
+    /// run, there are no more than `most_begun`.
+    fn send_ahead(&mut self, most_begun: Option<u64>, now: Instant) {
+        let mut room = most_begun.map_or(u64::MAX, |most| {
+            most.saturating_sub(self.queue().count_begun() as u64)
+        });
         for kind in self.seated.performers().pool_kinds() {
             // A breaker has to be asked when an attempt begins. An attempt that was sent ahead begins on its worker,
             // without the loop.
             if self.breakers.has_breaker(kind) {
                 continue;
             }
-            while self.seated.send_one_ahead(kind, now) {}
+            while room > 0 && self.seated.send_one_ahead(kind, now) {
+                room -= 1;
+            }
         }
     }
 

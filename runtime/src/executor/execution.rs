@@ -103,8 +103,12 @@ impl Execution {
     // Attempts begin and end.
 
     /// Starts all jobs that may start. Returns the jobs that end because a breaker has rejected them.
-    pub(super) fn start_jobs(&mut self, turn: Turn<'_>) -> Vec<(JobEntry, Failure)> {
-        let rejected = self.dispatcher.start_jobs(turn);
+    pub(super) fn start_jobs(
+        &mut self,
+        most_begun: Option<u64>,
+        turn: Turn<'_>,
+    ) -> Vec<(JobEntry, Failure)> {
+        let rejected = self.dispatcher.start_jobs(most_begun, turn);
         let end = |ticket| {
             let (dispatcher, retries) = (&mut self.dispatcher, &mut self.retries);
             let failure = dispatcher.rejected(ticket, retries, turn.now)?;

@@ -394,7 +394,9 @@ impl Orchestrator {
             now: self.now,
             observers: &self.observers,
         };
-        for (entry, failure) in self.execution.start_jobs(turn) {
+        // Jobs that were sent ahead run although the run stops. So no more are sent than can end before a rule stops it.
+        let most_begun = self.control.ends_left(self.delivery.tally());
+        for (entry, failure) in self.execution.start_jobs(most_begun, turn) {
             self.conclude(EndedJob::waited(entry, Box::new(failure)));
         }
     }

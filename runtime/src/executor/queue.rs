@@ -318,6 +318,11 @@ impl Queue {
         self.entries.count(kind)
     }
 
+    /// Returns how many jobs run or were sent ahead.
+    pub(super) fn count_begun(&self) -> usize {
+        self.entries.count_begun()
+    }
+
     /// Returns the number of jobs in the queue.
     pub(super) fn len(&self) -> usize {
         self.entries.len()

@@ -204,6 +204,23 @@ impl EndCounts {
         rule.is_reached(self.ended, self.failed, total)
     }
 
+    /// Returns how many more jobs may end before one of these rules can stop the run; `None` if no rule counts jobs.
+    pub(super) fn ends_left(
+        &self,
+        most: Option<MaxFailures>,
+        goal: Option<SuccessGoal>,
+    ) -> Option<u64> {
+        let failures = match most {
+            Some(MaxFailures::Count(most)) => Some(most.saturating_sub(self.failed)),
+            Some(MaxFailures::Percent { .. }) | None => None,
+        };
+        let successes = match goal {
+            Some(SuccessGoal::Count(wanted)) => Some(wanted.saturating_sub(self.succeeded)),
+            Some(SuccessGoal::Percent { .. }) | None => None,
+        };
+        failures.into_iter().chain(successes).min()
+    }
+
     /// Whether as many jobs have succeeded as are wanted.
     pub(super) fn reaches(&self, goal: SuccessGoal) -> bool {
         match goal {
@@ -240,6 +257,17 @@ mod tests {
     fn a_count_stops_with_that_failure() {
         assert!(!tally(100, 2).breaks(MaxFailures::Count(3), None));
         assert!(tally(100, 3).breaks(MaxFailures::Count(3), None));
+    }
+
+    #[test]
+    fn rules_that_count_jobs_say_how_many_may_still_end() {
+        let left = |most, goal| tally(3, 2).ends_left(most, goal);
+        assert_eq!(left(None, None), None);
+        assert_eq!(left(Some(MaxFailures::percent(50.0)), None), None);
+        assert_eq!(left(Some(MaxFailures::Count(5)), None), Some(3));
+        let goal = Some(SuccessGoal::Count(4));
+        assert_eq!(left(Some(MaxFailures::Count(5)), goal), Some(1));
+        assert_eq!(left(Some(MaxFailures::Count(1)), None), Some(0));
     }
 
     #[test]

@@ -265,7 +265,7 @@ impl History {
         self.facts.damaged
     }
 
-    /// Finds the last outcome of the job with this id.
+    /// Finds the last outcome of the job with this id. Jobs of items are found by [`find_job`](Self::find_job) alone.
     pub fn find(&self, id: &JobKey) -> Option<RecordedOutcome> {
         self.find_key(content::key_of(id.as_str(), None))
     }

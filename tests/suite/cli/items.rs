@@ -15,6 +15,25 @@ fn run_id(folder: &Folder) -> String {
 }
 
 #[test]
+fn what_the_job_of_an_item_has_printed_is_shown_by_its_id_and_by_its_item() {
+    let folder = Folder::new();
+    let words = ["map", "--", "sh", "-c", "echo out of $0", ":::", "x", "y"];
+    let ended = Ratchet::within(&folder).args(words).run();
+    let _ = ended.with_code(0);
+    let id = run_id(&folder);
+    let tail = |job: &str| {
+        Ratchet::within(&folder)
+            .args(["runs", "tail", &id, job])
+            .run()
+    };
+    for job in ["2", "y"] {
+        assert_eq!(tail(job).with_code(0).stdout(), "out of y\n", "{job}");
+    }
+    let refused = tail("9").with_code(2).stderr();
+    assert!(refused.contains("no job 9 has ended in run"), "{refused}");
+}
+
+#[test]
 fn the_item_of_a_job_is_in_results_junit_the_summary_and_runs_show() {
     let folder = Folder::new();
     let call = |words: &[&str]| {

@@ -155,7 +155,7 @@ fn the_output_of_a_job_is_followed_to_its_end() {
         );
     }
     let refused = runs(&folder, &["tail", "b"]).with_code(2).stderr();
-    assert!(refused.contains("job b has not ended in run"), "{refused}");
+    assert!(refused.contains("no job b has ended in run"), "{refused}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStringExt;
 
 use ratchet_tests::{Ended, Folder, Ratchet};
+use serde_json::Value;
 
 fn map(folder: &Folder, words: &[&str], stdin: &str) -> Ended {
     let call = Ratchet::within(folder).args(["map", "-q"]);
@@ -157,6 +158,28 @@ fn a_limit_or_goal_that_the_last_job_reaches_leaves_a_finished_run() {
         let listed = Ratchet::within(&folder).args(["runs"]).run().with_code(0);
         let listed = listed.stdout();
         assert!(listed.contains("\tfinished\t"), "{flags:?}: {listed}");
+    }
+}
+
+#[test]
+fn no_job_that_lies_ahead_of_a_fast_worker_fails_beyond_the_limit() {
+    let items = "item\n".repeat(200);
+    for most in ["2", "20"] {
+        let folder = Folder::new();
+        let worker = format!("{} worker", Ratchet::program().display());
+        let words = [
+            "-j1",
+            "--format",
+            "json",
+            "--max-fail",
+            most,
+            "--task",
+            "fail",
+        ];
+        let words = [&words[..], &["--worker", &worker]].concat();
+        let ended = map(&folder, &words, &items).with_code(102);
+        let document: Value = serde_json::from_str(&ended.stdout()).expect("a document");
+        assert_eq!(document["summary"]["failed"].to_string(), most);
     }
 }
 

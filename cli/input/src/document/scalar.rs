@@ -418,8 +418,13 @@ impl Scalar for Rate {
             }));
         }
         let text = node.number()?;
-        Some(Err(ValueError::new(format!("{text} has no unit of time"))
-            .hint(format!("write `{text}/s` for {text} a second"))))
+        let error = ValueError::new(format!("{text} has no unit of time"));
+        let meant = format!("{text}/s");
+        Some(Err(if meant.parse::<Self>().is_ok() {
+            error.hint(format!("write `{meant}` for {text} a second"))
+        } else {
+            error.hint("write as in 10/s")
+        }))
     }
 
     fn expected() -> Cow<'static, str> {

@@ -118,7 +118,8 @@ fn place(unit: &str) -> Option<usize> {
 
 fn plain(written: &str, whole: bool, after: &str) -> ValueError {
     let reason = format!("`{written}` has no unit");
-    if whole && after.is_empty() {
+    let is_zero = written.bytes().all(|digit| digit == b'0');
+    if whole && after.is_empty() && !is_zero {
         return ValueError::new(reason).hint(format!("write `{written}s` for seconds"));
     }
     ValueError::new(reason).hint(EXAMPLES)
@@ -198,6 +199,7 @@ mod tests {
         for (text, said) in [
             ("30", "`30` has no unit; write `30s` for seconds"),
             ("1m30", "`1m30` has no unit; write a number and a unit"),
+            ("0", "`0` has no unit; write a number and a unit"),
             ("", "the duration is missing"),
             ("1%", "no unit"),
             ("-5s", "`-5s` is negative"),

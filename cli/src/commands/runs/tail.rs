@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use ratchet_runtime::{History, JobKey, Outcome, RunId, RunStore};
+use ratchet_runtime::{History, ItemName, JobKey, Outcome, RunId, RunStore};
 
 use super::live::{LiveRun, connect, last, run_and_jobs};
 use super::{find, named_or_last};
@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), CliError> {
         let Some(outcome) = recorded(&store, id, &job)? else {
             let job = plain(job.as_str());
             return Err(
-                CliError::usage(format!("job {job} has not ended in run {id}"))
+                CliError::usage(format!("no job {job} has ended in run {id}"))
                     .with_help(format!("`ratchet runs show {id}` lists its jobs")),
             );
         };
@@ -109,8 +109,18 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), CliError> {
 /// Returns the outcome of a job from the record of its run, if the job has ended.
 fn recorded(store: &RunStore, id: RunId, job: &JobKey) -> Result<Option<Outcome>, CliError> {
     let history = History::load(store.journal(id))?;
-    let recorded = history.find(job);
-    Ok(recorded.map(|it| history.outcome(&it)).transpose()?)
+    if let Some(recorded) = history.find(job) {
+        return Ok(Some(history.outcome(&recorded)?));
+    }
+    // The jobs of items are recorded by what their items are, so one of them has to be searched by its id or its item.
+    for outcome in history.outcomes() {
+        let outcome = outcome?;
+        let item = outcome.item.as_ref().map(ItemName::as_str);
+        if outcome.id == *job || item == Some(job.as_str()) {
+            return Ok(Some(outcome));
+        }
+    }
+    Ok(None)
 }
 
 /// The destination of the output of a job. On a terminal, control characters are escaped.

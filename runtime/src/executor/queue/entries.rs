@@ -170,6 +170,12 @@ impl JobEntries {
         self.counts[usize::from(kind.0)]
     }
 
+    /// Returns how many jobs run or were sent ahead.
+    pub(super) fn count_begun(&self) -> usize {
+        let begun = |count: &KindCounts| count.running as usize + count.ahead as usize;
+        self.counts.iter().map(begun).sum()
+    }
+
     /// Returns how many jobs of a route wait for their start.
     pub(super) fn waiting_on(&self, route: RouteId) -> usize {
         self.waiting.get(route.index()).copied().unwrap_or(0)

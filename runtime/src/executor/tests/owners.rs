@@ -491,7 +491,7 @@ impl Scene {
             now: self.start,
             observers: &self.observers,
         };
-        let refused = self.dispatcher.start_jobs(turn);
+        let refused = self.dispatcher.start_jobs(None, turn);
         assert_eq!(refused, []);
     }
 
