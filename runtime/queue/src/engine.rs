@@ -13,7 +13,7 @@ use crate::job::{
     Cancelled, Declaration, JobSpec, JobState, Purged, QueueStatus, Requeued, Submitted,
 };
 use crate::names::{JobName, NodeId};
-use crate::node::{AttemptEnd, Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
+use crate::node::{Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
 
 /// The settings of a queue. Whoever comes first makes the queue with his own; those who come later get its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,9 +86,9 @@ impl QueueSettings {
         Ok(())
     }
 
-    /// Whether the result in the end of an attempt is too large.
+    /// Whether the result in the end of an attempt, or what it hands over, is too large.
     pub(crate) fn is_too_large(&self, end: &Finish) -> bool {
-        matches!(&end.end, AttemptEnd::Over { result, .. } if result.len() as u64 > self.max_payload)
+        end.result_len() as u64 > self.max_payload
     }
 }
 

@@ -65,6 +65,8 @@ pub enum EventKind {
         job: JobName,
         /// How long it waits at least.
         delay: Duration,
+        /// What the attempt has handed over.
+        handover: Arc<[u8]>,
     },
     /// The attempt of a job was lost with its node. The job is tried again, or ends as crashed, which is an event of its own.
     AttemptLost {

@@ -10,9 +10,10 @@
 //!   keep it for ever. So such jobs wait outside of the scheduler, and are pushed late (`Scheduler::push_late`).
 //! - **Jobs that fill several slots** could be passed for ever on nodes that are never empty enough. When such a job is due
 //!   and lacks only slots, it reserves one node, which gets nothing else until the job has started.
-//! - **Needs, fences** and the ends of jobs, which are kept for a time (`state`), **sessions** (`sessions`) and **events**.
+//! - **Needs and fences** (`state`), the **ends** of jobs, which are kept for a time (`ends`), **sessions** (`sessions`) and **events**.
 
 mod classes;
+mod ends;
 mod events;
 mod inspect;
 mod node;

@@ -110,6 +110,8 @@ pub struct Claim {
     pub shares: Vec<Share>,
     /// The payload of the job.
     pub payload: Arc<[u8]>,
+    /// What the last attempt that was to be tried again has handed over; empty if there was none.
+    pub handover: Arc<[u8]>,
 }
 
 /// What a node has claimed.
@@ -135,6 +137,9 @@ pub enum AttemptEnd {
     Again {
         /// How long it waits at least.
         delay: Duration,
+        /// What the node of the next attempt is told in [`Claim::handover`], and those who follow the queue in
+        /// [`EventKind::Retried`](crate::EventKind::Retried). The queue does not read it.
+        handover: Arc<[u8]>,
     },
     /// The attempt has not begun, and does not count. The job goes back to its place in the queue.
     NotBegun,
@@ -152,11 +157,12 @@ pub struct Finish {
 }
 
 impl Finish {
-    /// Returns how many bytes its result has.
+    /// Returns how many bytes its result has, or what it hands over.
     pub(crate) fn result_len(&self) -> usize {
         match &self.end {
             AttemptEnd::Over { result, .. } => result.len(),
-            AttemptEnd::Again { .. } | AttemptEnd::NotBegun => 0,
+            AttemptEnd::Again { handover, .. } => handover.len(),
+            AttemptEnd::NotBegun => 0,
         }
     }
 }
@@ -168,7 +174,8 @@ pub enum FinishResult {
     Committed,
     /// The job is no longer that of this attempt. What the attempt did must not be used.
     Stale,
-    /// The result is larger than the queue takes ([`QueueSettings::max_payload`](crate::QueueSettings::max_payload)). Nothing
+    /// The result, or what is handed over, is larger than the queue takes
+    /// ([`QueueSettings::max_payload`](crate::QueueSettings::max_payload)). Nothing
     /// is recorded, and the node tells another end.
     TooLarge {
         /// How many bytes it may have.

@@ -184,6 +184,14 @@ impl NodeRunner {
 /// Returns the end to tell instead of one whose result is too large.
 fn too_large(end: Finish, most: u64) -> Finish {
     let size = end.result_len();
+    if let AttemptEnd::Again { delay, .. } = end.end {
+        tracing::warn!(job = %end.job, "what an attempt hands over has {size} bytes, and the queue takes {most}; it is left out");
+        let handover = [].into();
+        return Finish {
+            end: AttemptEnd::Again { delay, handover },
+            ..end
+        };
+    }
     let reason = format!("the result has {size} bytes, and the queue takes {most}");
     tracing::warn!(job = %end.job, "{reason}; the job fails");
     // A limit that is shorter than the sentence leaves no room for it.

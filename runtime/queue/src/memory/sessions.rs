@@ -228,6 +228,7 @@ impl State {
             slots: job.spec.slots,
             shares,
             payload: Arc::clone(&job.spec.payload),
+            handover: Arc::clone(&job.handover),
         }
     }
 

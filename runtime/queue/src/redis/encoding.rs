@@ -88,10 +88,14 @@ impl Arguments {
                 self.text(status.as_str());
                 self.values.push(pack(result));
             }
-            AttemptEnd::Again { delay } => {
+            AttemptEnd::Again { delay, handover } => {
                 self.text("again");
                 self.number(micros(*delay));
-                self.text("");
+                self.values.push(if handover.is_empty() {
+                    Vec::new()
+                } else {
+                    pack(handover)
+                });
             }
             AttemptEnd::NotBegun => {
                 self.text("not_begun");

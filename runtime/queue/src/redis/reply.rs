@@ -1,5 +1,7 @@
 //! The answers of the scripts, read into values.
 
+mod events;
+
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,6 @@ use super::encoding::{LABEL, LIST, PART};
 use super::payload::unpack;
 use crate::engine::QueueSettings;
 use crate::error::Error;
-use crate::event::{Cursor, Event, EventKind};
 use crate::inspect::{ExplainedState, Explanation, NodeInfo, NodeLack, WaitReason};
 use crate::job::{
     Cancelled, Declaration, FinalStatus, JobState, Purged, QueueStatus, Refusal, Requeued,
@@ -22,6 +23,7 @@ use crate::names::{JobName, Label, NodeId};
 use crate::node::{
     AttemptEnd, Claim, Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal, Share,
 };
+pub(super) use events::{events, latest};
 
 /// Returns the error for an answer with fewer values than asked for.
 pub(super) fn short() -> Error {
@@ -204,10 +206,17 @@ pub(super) fn claims(
     let mut damaged = Vec::new();
     let mut list = list.list()?;
     while list.0.len() > 0 {
-        let (mut claim, packed) = claim(list.value()?)?;
-        match unpack(&packed, most) {
-            Ok(payload) => {
+        let (mut claim, packed, left) = claim(list.value()?)?;
+        let left = handover(&claim.job, &left, most);
+        let payload = unpack(&packed, most);
+        let payload = payload.and_then(|payload| match left {
+            Ok(left) => Ok((payload, left)),
+            Err(_) => Err("what an earlier attempt has handed over cannot be read".into()),
+        });
+        match payload {
+            Ok((payload, left)) => {
                 claim.payload = payload.into();
+                claim.handover = left;
                 claims.push(claim);
             }
             Err(reason) => {
@@ -228,8 +237,8 @@ pub(super) fn claims(
     Ok((Claims { claims, ask_again }, damaged))
 }
 
-/// Reads a claim and its packed payload.
-fn claim(answer: Value) -> Result<(Claim, Vec<u8>), Error> {
+/// Reads a claim, its packed payload, and what was packed of what an earlier attempt has handed over.
+fn claim(answer: Value) -> Result<(Claim, Vec<u8>, Vec<u8>), Error> {
     let mut list = List::of(answer)?;
     let job = list.parsed()?;
     let fence = fence(&list.text()?)?;
@@ -245,8 +254,18 @@ fn claim(answer: Value) -> Result<(Claim, Vec<u8>), Error> {
         slots,
         shares: shares(&gates, &identities)?,
         payload: [].into(),
+        handover: [].into(),
     };
-    Ok((claim, list.bytes()?))
+    let handover = list.bytes()?;
+    Ok((claim, list.bytes()?, handover))
+}
+
+/// Reads what an attempt has handed over.
+fn handover(job: &JobName, packed: &[u8], most: u64) -> Result<Arc<[u8]>, Error> {
+    if packed.is_empty() {
+        return Ok([].into());
+    }
+    result(job, packed, most)
 }
 
 /// Reads the result of a job.
@@ -538,122 +557,4 @@ fn reason(answer: Value) -> Result<Option<WaitReason>, Error> {
         "alone" => WaitReason::Alone { by: list.parsed()? },
         other => return Err(unexpected(other)),
     }))
-}
-
-/// Reads the events after a place, at most this many.
-pub(super) fn events(
-    answer: Value,
-    after: Cursor,
-    most: usize,
-    max_payload: u64,
-) -> Result<Vec<Event>, Error> {
-    let mut list = List::of(answer)?;
-    if list.text()? == "expired" {
-        return Err(Error::EventsExpired);
-    }
-    let mut events = Vec::new();
-    for entry in List::of(list.value()?)?.0 {
-        let mut entry = List::of(entry)?;
-        let place_of_last = cursor(&entry.text()?)?;
-        let mut parts = entry.list()?;
-        // The entry has the place of the last of its events, and the others those before it.
-        let count = (parts.0.len() / 2) as u64;
-        let first = (place_of_last.number + 1)
-            .checked_sub(count)
-            .ok_or_else(short)?;
-        for number in first..=place_of_last.number {
-            let place = Cursor {
-                number,
-                ..place_of_last
-            };
-            let (head, body) = (parts.text()?, parts.bytes()?);
-            if place > after && events.len() < most {
-                events.push(event(place, &head, &body, max_payload)?);
-            }
-        }
-    }
-    Ok(events)
-}
-
-/// Reads the place of an event, as in `1764000000000-3`.
-fn cursor(place: &str) -> Result<Cursor, Error> {
-    let numbers = place.split_once('-').and_then(|(millis, number)| {
-        let (millis, number) = (millis.parse().ok()?, number.parse().ok()?);
-        Some(Cursor { millis, number })
-    });
-    numbers.ok_or_else(|| unexpected(place))
-}
-
-pub(super) fn latest(answer: Value) -> Result<Cursor, Error> {
-    cursor(&word(answer)?)
-}
-
-/// Reads an event: its letter and its parts, and its body.
-fn event(cursor: Cursor, head: &str, body: &[u8], most: u64) -> Result<Event, Error> {
-    let mut parts = Parts(head.split(PART));
-    let kind = match parts.next()? {
-        "S" => EventKind::Started {
-            job: parts.parsed()?,
-            node: NodeId(parts.parsed()?),
-            attempt: parts.parsed()?,
-        },
-        "P" => EventKind::Progress {
-            job: parts.parsed()?,
-            message: body.into(),
-        },
-        "R" => EventKind::Retried {
-            job: parts.parsed()?,
-            delay: Duration::from_micros(parts.parsed()?),
-        },
-        "L" => EventKind::AttemptLost {
-            job: parts.parsed()?,
-            node: NodeId(parts.parsed()?),
-        },
-        "B" => EventKind::GivenBack {
-            job: parts.parsed()?,
-        },
-        "A" => EventKind::Requeued {
-            job: parts.parsed()?,
-        },
-        "V" => EventKind::Unservable {
-            job: parts.parsed()?,
-        },
-        "Z" => EventKind::Paused,
-        "U" => EventKind::Resumed,
-        "E" => {
-            let job = parts.parsed()?;
-            EventKind::Ended {
-                status: final_status(parts.next()?)?,
-                attempts: parts.parsed()?,
-                result: result(&job, body, most)?,
-                job,
-            }
-        }
-        "J" => EventKind::NodeJoined {
-            node: NodeId(parts.parsed()?),
-            name: parts.next()?.into(),
-        },
-        "Q" => EventKind::NodeLeft {
-            node: NodeId(parts.parsed()?),
-        },
-        "X" => EventKind::NodeLost {
-            node: NodeId(parts.parsed()?),
-        },
-        other => return Err(unexpected(other)),
-    };
-    Ok(Event { cursor, kind })
-}
-
-/// The parts of the head of an event, in their order.
-struct Parts<'a>(std::str::Split<'a, char>);
-
-impl<'a> Parts<'a> {
-    fn next(&mut self) -> Result<&'a str, Error> {
-        self.0.next().ok_or_else(short)
-    }
-
-    fn parsed<T: FromStr>(&mut self) -> Result<T, Error> {
-        let text = self.next()?;
-        text.parse().map_err(|_| unexpected(text))
-    }
 }

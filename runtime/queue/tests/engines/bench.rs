@@ -222,5 +222,6 @@ pub(crate) fn over(status: FinalStatus) -> AttemptEnd {
 pub(crate) fn again(millis: u64) -> AttemptEnd {
     AttemptEnd::Again {
         delay: Duration::from_millis(millis),
+        handover: [].into(),
     }
 }

@@ -231,7 +231,7 @@ impl Checker {
                 let earlier = self.ends.insert(claim.job.clone(), *status);
                 assert_eq!(earlier, None, "{} ends twice", claim.job);
             }
-            AttemptEnd::Again { delay } => {
+            AttemptEnd::Again { delay, .. } => {
                 if let Some((job, submitted)) = self.jobs.get_mut(&claim.job) {
                     *submitted = now;
                     job.delay = *delay;

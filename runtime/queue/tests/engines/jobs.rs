@@ -18,6 +18,7 @@ crate::on_every_engine!(
     a_need_has_to_be_there,
     a_delayed_job_waits_and_keeps_its_place,
     a_retry_waits_and_keeps_its_place,
+    what_an_attempt_hands_over_reaches_the_next_one,
     an_end_is_recorded_once,
     an_attempt_that_has_not_begun_does_not_count,
     a_waiting_job_is_cancelled_at_once,
@@ -148,6 +149,42 @@ async fn a_retry_waits_and_keeps_its_place(bench: Bench) {
     bench.succeed(node, &b).await;
     let a = bench.claim(node, 8).await;
     assert_eq!((a[0].job.as_str(), a[0].attempt), ("a", 2));
+}
+
+async fn what_an_attempt_hands_over_reaches_the_next_one(bench: Bench) {
+    bench.submit([job("a")]).await;
+    let (first, second) = (bench.join(1).await, bench.join(1).await);
+    let handing = |text: &[u8]| AttemptEnd::Again {
+        delay: Duration::ZERO,
+        handover: text.into(),
+    };
+    let claim = bench.claim(first, 1).await.remove(0);
+    assert!(claim.handover.is_empty());
+    bench.end(first, &claim, handing(b"one")).await;
+    // A node that is lost hands nothing over, and takes nothing away.
+    let claim = bench.claim(first, 1).await.remove(0);
+    assert_eq!(&*claim.handover, b"one");
+    bench.engine.leave(first).await.unwrap();
+    let long = vec![7; 50_000];
+    let claim = bench.claim(second, 1).await.remove(0);
+    assert_eq!(&*claim.handover, b"one");
+    bench.end(second, &claim, handing(&long)).await;
+    let claim = bench.claim(second, 1).await.remove(0);
+    assert_eq!(&*claim.handover, long);
+    bench.end(second, &claim, over(FinalStatus::Failed)).await;
+    let told: Vec<_> = (bench.events().await.into_iter())
+        .filter_map(|event| match event.kind {
+            EventKind::Retried { handover, .. } => Some(handover.len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [3, 50_000]);
+    // Whoever asks for the job again begins anew.
+    bench.engine.requeue(&[name("a")]).await.unwrap();
+    let claim = bench.claim(second, 1).await.remove(0);
+    assert!(claim.handover.is_empty());
+    let too_long = bench.end(second, &claim, handing(&[7; 100_001])).await;
+    assert_eq!(too_long, FinishResult::TooLarge { most: 100_000 });
 }
 
 async fn an_end_is_recorded_once(bench: Bench) {
@@ -281,6 +318,7 @@ async fn events_tell_what_happened_in_order(bench: Bench) {
     let retried = EventKind::Retried {
         job: name("a"),
         delay: Duration::from_millis(7),
+        handover: [].into(),
     };
     let ended = EventKind::Ended {
         job: name("a"),

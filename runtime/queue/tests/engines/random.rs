@@ -159,7 +159,10 @@ fn end() -> impl Strategy<Value = AttemptEnd> {
     ]);
     prop_oneof![
         6 => over.prop_map(|status| AttemptEnd::Over { status, result: b"result".as_slice().into() }),
-        2 => (0..3_000u64).prop_map(|millis| AttemptEnd::Again { delay: Duration::from_millis(millis) }),
+        2 => (0..3_000u64).prop_map(|millis| AttemptEnd::Again {
+            delay: Duration::from_millis(millis),
+            handover: vec![7; usize::try_from(millis % 3).unwrap()].into(),
+        }),
         1 => Just(AttemptEnd::NotBegun),
     ]
 }

@@ -72,6 +72,20 @@ local function payload_of(name)
   return payload or ''
 end
 
+-- Keeps what an attempt hands over to the next one.
+local function hand_over(name, job, handover)
+  if handover ~= '' then
+    call('HSET', job_key(name), 'h', handover)
+  elseif job.h then
+    call('HDEL', job_key(name), 'h')
+  end
+  job.h = handover ~= '' or nil
+end
+
+local function handover_of(name, job)
+  return job.h and call('HGET', job_key(name), 'h') or ''
+end
+
 local function touch(name, job)
   records[name] = job
   changed_records[name] = true

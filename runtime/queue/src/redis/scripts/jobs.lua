@@ -120,6 +120,7 @@ local function finish_job(name, status, result)
           call('ZREM', key('dep:' .. need), name)
         end
       end
+      hand_over(name, job, '')
       local place = single_event(result, 'E', name, status, text(job.a or 0))
       touch(name, record_of_end(job, status, place))
       if status == 'succeeded' then

@@ -230,7 +230,7 @@ local function start(lane, node)
   if job.ua then
     await_no_node(name, lane.c)
   end
-  return { name, job.f, text(attempt), lane.c, lane.g, joined, payload }
+  return { name, job.f, text(attempt), lane.c, lane.g, joined, handover_of(name, job), payload }
 end
 
 local function claim(node, slots, most, bytes)

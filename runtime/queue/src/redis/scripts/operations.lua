@@ -279,7 +279,7 @@ function operations.renew()
   return { 'ok', text(meta.session), cancelled }
 end
 
--- Tells how attempts have ended: job, fence, how, status or delay, result.
+-- Tells how attempts have ended: job, fence, how, status or delay, result or what is handed over.
 local function finish_attempts()
   local answers = {}
   for at = 1, next_number() do
@@ -294,8 +294,9 @@ local function finish_attempts()
         finish_job(name, detail, result)
       elseif how == 'again' then
         if not job.c then
-          event('', 'R', name, detail)
+          event(result, 'R', name, detail)
         end
+        hand_over(name, job, result)
         try_again(name, job, tonumber(detail))
       else
         not_begun(name)

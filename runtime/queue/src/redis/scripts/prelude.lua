@@ -10,11 +10,12 @@
 -- Records (d below) are packed maps. Fields that are not there stand for nothing, 0 or ''.
 --
 -- meta               hash: d counters and settings; step, max_payload, replication
--- j:JOB              hash: a job, from its submission until its end is forgotten: d record, p payload. Its record:
+-- j:JOB              hash: a job, from its submission until its end is forgotten: d record, p payload, h what an attempt has handed over to
+--                    the next one. Its record:
 --   s state (n needs, d delay, q queued, r running, e ended)   l lane   sp span   nb not before
 --   cl crash limit   w missing needs   g gate of its rate key   u due   k arrival   a attempts   o lost nodes
 --   n node   f fence   t fence of the latest end told   c cancelled   i identities   st status   ev event of its end
---   nd needs   dp others may need it   ua how long it may wait for a node that can do it   x failed because none could
+--   h whether something is handed over   nd needs   dp others may need it   ua how long it may wait for a node that can do it   x failed because none could
 --   After an end without success, what another start takes is kept: the payload, sp cl nd ua g and
 --   C class   G claims   R rate
 -- names              sorted set: all jobs, by name
