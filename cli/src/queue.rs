@@ -10,6 +10,7 @@
 //! outcome, as it stands in a journal (`result`). What a queue cannot keep is refused before anything is submitted
 //! (`refusals`). What workers report meanwhile goes the way of the result (`progress`).
 
+mod handover;
 mod progress;
 mod refusals;
 mod result;
@@ -17,9 +18,10 @@ mod server;
 mod spec;
 mod work;
 
+pub(crate) use handover::Handover;
 pub(crate) use progress::QueuedProgress;
 pub(crate) use refusals::Refused;
 pub(crate) use result::{EndFacts, encode, outcome_of};
 pub(crate) use server::{DEFAULT_PREFIX, QueueServer, ServerSettings, queue_error};
 pub(crate) use spec::{COMMANDS, SpecMaker, declarations, job_name, task_in_queue};
-pub(crate) use work::QueuedWork;
+pub(crate) use work::{NodeJob, QueuedWork};

@@ -1,6 +1,7 @@
 //! Jobs through a queue on a real server: `ratchet node`, `submit`, `queue`, and `run --queue`.
 #![cfg(target_os = "linux")]
 
+mod attempts;
 mod fences;
 mod following;
 mod reach;

@@ -327,6 +327,8 @@ pub(crate) struct NodeJob {
     pub(crate) job: Job,
     /// When the queue is to have the job tried again; never if there is none.
     pub(crate) retry: Option<BackoffPolicy>,
+    /// Whether a worker does the job, and not a command.
+    pub(crate) has_worker: bool,
 }
 
 impl QueuedWork {
@@ -350,6 +352,7 @@ impl QueuedWork {
             (PASSWORD_VARIABLE, ""),
         ];
         let key = JobKey::from(name);
+        let has_worker = matches!(self.work, WorkKind::Task { .. });
         let mut job = match self.work {
             WorkKind::Task { name, input } => Job::task(key, &*name, input),
             WorkKind::Run(command) => Job::command(key, command.into_process(&variables)),
@@ -383,7 +386,11 @@ impl QueuedWork {
             ..Terms::default()
         });
         let retry = self.retry.map(QueuedRetry::into_policy).transpose()?;
-        Ok(NodeJob { job, retry })
+        Ok(NodeJob {
+            job,
+            retry,
+            has_worker,
+        })
     }
 }
 
@@ -449,7 +456,7 @@ mod tests {
         };
         let input = Payload::from_json(r#"{"deep": [1.50, "x"]}"#).unwrap();
         let job = Job::task("a", "resize", input.clone()).terms(terms);
-        let NodeJob { job, retry } = through(&job).unwrap();
+        let NodeJob { job, retry, .. } = through(&job).unwrap();
         let Work::Task {
             task,
             input: arrived,

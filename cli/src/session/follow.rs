@@ -481,7 +481,7 @@ impl Follower {
             let deliveries = &self.deliveries;
             ended.extend(
                 self.open
-                    .take_event(event.kind, |need| deliveries.has_failed(need)),
+                    .take_event(event, |need| deliveries.has_failed(need)),
             );
             self.control.note_running(self.open.running());
         }

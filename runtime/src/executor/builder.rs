@@ -192,7 +192,10 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Sets how many workers a job may crash before it fails for good; 3 by default.
+    /// How many workers a job may crash before it fails for good, unless [`crash_limit`](Self::crash_limit) sets another number.
+    pub const CRASH_LIMIT: u32 = 3;
+
+    /// Sets how many workers a job may crash before it fails for good; [`CRASH_LIMIT`](Self::CRASH_LIMIT) by default.
     pub fn crash_limit(mut self, crashes: u32) -> Self {
         self.plan.crash_limit = crashes;
         self

@@ -330,7 +330,7 @@ impl Default for RunSettings {
             scheduling: SchedulerSettings::default(),
             window: WINDOW,
             memory: RetainedJobs::Nothing,
-            crash_limit: 3,
+            crash_limit: super::ExecutorBuilder::CRASH_LIMIT,
             max_failures: None,
             success_goal: None,
             deadline: None,

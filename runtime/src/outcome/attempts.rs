@@ -150,6 +150,43 @@ impl Outcome {
         });
         Cow::Owned(Attempts::from_parts(only.into_iter().collect(), None))
     }
+
+    /// Puts the attempts of an earlier outcome of the same job before those of this one. The job was tried again after that
+    /// outcome, as by a queue that gives each attempt to any machine.
+    pub fn continue_from(&mut self, earlier: &Self) {
+        let earlier_attempts = earlier.attempts_detail();
+        let mut listed = earlier_attempts.listed().to_vec();
+        if let (Some(last), Err(failure)) = (listed.last_mut(), &earlier.result) {
+            last.failure = Some(failure.clone());
+        }
+        self.put_before(listed, earlier_attempts.left_out());
+    }
+
+    /// Adds attempts that were made before the last one and that the outcome does not list, each in its place by its number.
+    pub fn add_attempts(&mut self, added: Vec<AttemptDetail>) {
+        self.put_before(added, None);
+    }
+
+    fn put_before(&mut self, mut listed: Vec<AttemptDetail>, left_out: Option<LeftOut>) {
+        if listed.is_empty() {
+            return;
+        }
+        let own = self.attempts_detail().into_owned();
+        let mut all = Attempts::from_parts(Vec::new(), left_out.or(own.left_out));
+        listed.extend(own.listed);
+        // Attempts of one number stay in their order.
+        listed.sort_by_key(|attempt| attempt.number);
+        if let (Some(last), Err(failure)) = (listed.last_mut(), &self.result)
+            && last.end == AttemptEnd::Failed(failure.class)
+        {
+            last.failure = None;
+        }
+        for attempt in listed {
+            all.push(attempt);
+        }
+        self.started = all.listed.first().map(|first| first.started);
+        self.several = Some(Box::new(all));
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +220,37 @@ mod tests {
         assert_eq!((left_out.after, left_out.count), (8, 9_984));
         let all = Duration::from_millis((1..=10_000).sum());
         assert_eq!(attempts.duration(), all);
+    }
+
+    #[test]
+    fn attempts_of_several_machines_are_listed_by_their_numbers() {
+        let outcome = |number: u32, class| Outcome {
+            attempts: number,
+            started: Some(Timestamp::from_millis(number.into())),
+            ..Outcome::new(
+                "a",
+                "t",
+                Err(Failure::new(class, format!("failure {number}"))),
+            )
+        };
+        let mut third = outcome(3, Class::Exit);
+        third.continue_from(&outcome(1, Class::Task));
+        third.add_attempts(vec![attempt(2)]);
+        let detail = third.attempts_detail();
+        let seen: Vec<_> = (detail.listed().iter())
+            .map(|one| {
+                (
+                    one.number,
+                    one.failure.as_ref().map(|why| why.message.clone()),
+                )
+            })
+            .collect();
+        // The failure of the last one is that of the job.
+        assert_eq!(
+            seen,
+            [(1, Some("failure 1".to_owned())), (2, None), (3, None)]
+        );
+        assert_eq!(third.started, Some(Timestamp::from_millis(1)));
     }
 
     #[test]

@@ -4,15 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use ratchet_queue::{
-    EventKind, ExplainedState, Explanation, FinalStatus, JobName, NodeId, NodeInfo,
+    Event, EventKind, ExplainedState, Explanation, FinalStatus, JobName, NodeId, NodeInfo,
 };
 use ratchet_runtime::process::working_now;
-use ratchet_runtime::{Class, Failure, Job, JobKey, PlaceName};
+use ratchet_runtime::{
+    AttemptDetail, AttemptEnd, Class, Failure, Job, JobKey, PlaceName, Timestamp,
+};
 
 use super::ends::Ended;
 use super::live_events::LiveEvents;
 use super::reading::PlacedJob;
-use crate::queue::{EndFacts, QueuedProgress, outcome_of};
+use crate::queue::{EndFacts, Handover, QueuedProgress, outcome_of};
 
 /// The jobs that are in the queue.
 pub(super) struct OpenJobs {
@@ -32,6 +34,34 @@ struct OpenJob {
     submitted: std::time::Instant,
     /// The number of its latest attempt, as far as it was heard of.
     attempt: u32,
+    /// When that attempt began, by the clock of the queue, and where.
+    begun: Option<(Timestamp, Option<PlaceName>)>,
+    /// Its attempts that have failed on nodes.
+    failed: Option<Handover>,
+    /// Its attempts that were lost with their nodes, of which no node tells.
+    lost: Vec<AttemptDetail>,
+}
+
+impl OpenJob {
+    /// Notes that the attempt that ran was lost at a moment.
+    fn lose_attempt(&mut self, at: Timestamp, (class, why): (Class, &str)) {
+        let Some((started, place)) = self.begun.take() else {
+            // It began before the queue was followed.
+            return;
+        };
+        let millis = at.as_millis().saturating_sub(started.as_millis());
+        self.lost.push(AttemptDetail {
+            number: self.attempt,
+            slot: None,
+            worker: None,
+            place,
+            started,
+            duration: Duration::from_millis(millis),
+            usage: None,
+            end: AttemptEnd::Failed(class),
+            failure: Some(Box::new(Failure::new(class, why))),
+        });
+    }
 }
 
 /// What the queue says of the end of a job.
@@ -85,6 +115,9 @@ impl OpenJobs {
             placed,
             submitted: working_now(),
             attempt: 0,
+            begun: None,
+            failed: None,
+            lost: Vec::new(),
         };
         self.jobs.insert(name, open);
     }
@@ -112,10 +145,11 @@ impl OpenJobs {
     /// succeeded.
     pub(super) fn take_event(
         &mut self,
-        event: EventKind,
+        event: Event,
         has_failed: impl Fn(&JobKey) -> bool,
     ) -> Option<Ended> {
-        match event {
+        let at = Timestamp::from_millis(event.cursor.millis());
+        match event.kind {
             EventKind::NodeJoined { node, name } => {
                 self.nodes.insert(node, PlaceName::new(&name));
             }
@@ -124,6 +158,7 @@ impl OpenJobs {
                     open.attempt = attempt;
                     let id = open.placed.job.id.clone();
                     let place = self.nodes.get(&node).cloned();
+                    open.begun = Some((at, place.clone()));
                     self.live.started(id, attempt, place);
                     self.running.insert(job);
                 }
@@ -138,11 +173,27 @@ impl OpenJobs {
                     }
                 }
             }
-            EventKind::Retried { job, delay } => {
-                self.attempt_ended(&job, (Class::Task, "the attempt failed"), delay);
+            EventKind::Retried {
+                job,
+                delay,
+                handover,
+            } => {
+                let failed = Handover::read(&handover);
+                let failure = failed.as_ref().and_then(|failed| failed.outcome.failure());
+                let why = failure.map_or((Class::Task, "the attempt failed"), |failure| {
+                    (failure.class, &*failure.message)
+                });
+                self.attempt_ended(&job, why, delay);
+                if let Some(open) = self.jobs.get_mut(&job) {
+                    open.failed = failed;
+                }
             }
             EventKind::AttemptLost { job, .. } => {
-                self.attempt_ended(&job, (Class::Host, "its node was lost"), Duration::ZERO);
+                let why = (Class::Host, "its node was lost");
+                self.attempt_ended(&job, why, Duration::ZERO);
+                if let Some(open) = self.jobs.get_mut(&job) {
+                    open.lose_attempt(at, why);
+                }
             }
             EventKind::GivenBack { job } => {
                 let why = (Class::Host, "its node gave it back");
@@ -223,9 +274,15 @@ impl OpenJobs {
             is_unservable: report.is_unservable,
         };
         let mut outcome = outcome_of(job, report.status, report.result, facts);
+        // A node tells the attempts before its own. An end that the queue itself has made tells none.
+        if let Some(failed) = open.failed.filter(|_| report.result.is_empty()) {
+            outcome.continue_from(&failed.outcome);
+        }
+        outcome.add_attempts(open.lost);
         // What is not the time of attempts was spent in the queue.
         let age = working_now().saturating_duration_since(open.submitted);
-        outcome.queued = outcome.queued.max(age.saturating_sub(outcome.duration));
+        let performed = outcome.attempts_detail().duration().max(outcome.duration);
+        outcome.queued = outcome.queued.max(age.saturating_sub(performed));
         Some(Ended::new(open.placed, outcome))
     }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::progress::ProgressReports;
 use super::runs::NodeRuns;
 use super::{NodeStage, reached};
-use crate::queue::{QueuedWork, encode};
+use crate::queue::{Handover, NodeJob, QueuedWork, encode};
 
 /// How long a job is kept that the executor does not take.
 const UNABLE_PAUSE: Duration = Duration::from_secs(1);
@@ -119,8 +119,12 @@ impl NodePerformer {
         let work = QueuedWork::read(&claim.payload);
         let job =
             work.and_then(|work| work.into_job(claim.job.as_str(), earlier, granted, &self.name));
-        let (job, retry) = match job {
-            Ok(job) => (job.job, job.retry),
+        let NodeJob {
+            job,
+            retry,
+            has_worker,
+        } = match job {
+            Ok(job) => job,
             Err(message) => return self.refused(claim, message),
         };
         let key = job.id.clone();
@@ -157,7 +161,10 @@ impl NodePerformer {
         };
         guard.is_armed = false;
         match outcome {
-            Ok(outcome) => self.end(&attempt.claim, &outcome, retry.as_ref(), is_cancelled),
+            Ok(outcome) => {
+                let retry = retry.as_ref().filter(|_| !is_cancelled);
+                self.end(&attempt.claim, &outcome, (retry, has_worker), is_cancelled)
+            }
             // The run was killed, and told nothing about this job.
             Err(_) => AttemptEnd::NotBegun,
         }
@@ -168,7 +175,7 @@ impl NodePerformer {
         &self,
         claim: &Claim,
         outcome: &Outcome,
-        retry: Option<&BackoffPolicy>,
+        (retry, has_worker): (Option<&BackoffPolicy>, bool),
         is_cancelled: bool,
     ) -> AttemptEnd {
         if let Err(failure) = &outcome.result {
@@ -176,15 +183,19 @@ impl NodePerformer {
             if failure.class == Class::Cancelled && !is_cancelled {
                 return AttemptEnd::NotBegun;
             }
-            let again = retry.filter(|_| !is_cancelled);
-            if let Some(policy) = again
-                && let Some(delay) = delay(policy, failure, claim.attempt)
-            {
-                return AttemptEnd::Again { delay };
-            }
         }
         let mut outcome = outcome.clone();
         outcome.place = Some(PlaceName::new(&self.name));
+        // As in a local run, a job that is not tried again fails as what it is, and not as poison.
+        let counts_crashes = has_worker && retry.is_some();
+        let handover = Handover::after(Handover::read(&claim.handover), outcome, counts_crashes);
+        if let (Some(policy), Err(failure)) = (retry, &handover.outcome.result)
+            && let Some(delay) = delay(policy, failure, claim.attempt)
+        {
+            let handover = handover.encode().into();
+            return AttemptEnd::Again { delay, handover };
+        }
+        let outcome = handover.outcome;
         AttemptEnd::Over {
             status: final_status(outcome.status()),
             result: encode(&outcome).into(),
