@@ -50,15 +50,31 @@ fn a_result_lists_the_attempts_on_all_nodes_that_failed_or_were_lost() {
     assert_eq!(attempts(&ended.stdout()), expected);
     assert!(ended.stdout().contains("oops 1"), "{}", ended.stdout());
     // The record has them as well.
-    let explained = Ratchet::within(&queue.folder)
-        .args(["runs", "explain", "last", "a"])
+    let runs = Ratchet::within(&queue.folder)
+        .args(["runs"])
         .run()
         .with_code(0);
-    for part in ["n1", "n2", "oops 1", "its node was lost"] {
+    let runs = runs.stdout();
+    let id = runs.lines().find_map(|line| {
+        let id = line.split_whitespace().next()?;
+        id.starts_with(|first: char| first.is_ascii_digit())
+            .then_some(id)
+    });
+    let explained = Ratchet::within(&queue.folder)
+        .args(["runs", "explain", id.expect("the run is listed"), "a"])
+        .run()
+        .with_code(0);
+    let parts = [
+        ("attempt 1 ran", "failed (exit)"),
+        ("attempt 2 ran", "failed (host)"),
+        ("attempt 3 ran", "succeeded"),
+    ];
+    for (begin, end) in parts {
+        let explained = explained.stdout();
+        let mut lines = explained.lines().map(str::trim);
         assert!(
-            explained.stdout().contains(part),
-            "{part}: {}",
-            explained.stdout()
+            lines.any(|line| line.starts_with(begin) && line.ends_with(end)),
+            "{begin}: {explained}"
         );
     }
     leave(node);
