@@ -183,7 +183,7 @@ async fn what_an_attempt_hands_over_reaches_the_next_one(bench: Bench) {
     bench.engine.requeue(&[name("a")]).await.unwrap();
     let claim = bench.claim(second, 1).await.remove(0);
     assert!(claim.handover.is_empty());
-    let too_long = bench.end(second, &claim, handing(&[7; 100_001])).await;
+    let too_long = bench.end(second, &claim, handing(&vec![7; 100_001])).await;
     assert_eq!(too_long, FinishResult::TooLarge { most: 100_000 });
 }
 
