@@ -79,13 +79,18 @@ pub(crate) fn fixed(text: &str) -> Result<JobCount, String> {
 
 impl FromNode for JobCount {
     fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
-        let text = node.text_or_number()?;
-        fixed(text)
-            .map_err(|_| {
-                let message = format!("`{text}` is not a number of jobs");
-                problems.push(Diagnostic::error(node.span, message).help(FIXED_FORMS));
-            })
-            .ok()
+        let read = match node.text_or_number() {
+            Some(text) => fixed(text).map_err(|_| format!("`{text}` is not a number of jobs")),
+            None => Err(format!(
+                "expected {}, found {}",
+                Self::expected(),
+                node.kind()
+            )),
+        };
+        let refuse = |message| {
+            problems.push(Diagnostic::error(node.span, message).help(FIXED_FORMS));
+        };
+        read.map_err(refuse).ok()
     }
 
     fn accepts(node: &Node<'_>) -> bool {
@@ -98,8 +103,8 @@ impl FromNode for JobCount {
 
     fn schema(_: &mut Schemas) -> Json {
         json!({"anyOf": [
-            {"type": "integer"},
-            {"type": "string", "pattern": "^([0-9]+|[1-9][0-9]*%|[+-][0-9]+)$"},
+            {"type": "integer", "minimum": i32::MIN, "maximum": u32::MAX},
+            {"type": "string", "pattern": "^(0|[1-9][0-9]{0,8}%?|[+-][0-9]{1,9})$"},
         ]})
     }
 }
