@@ -193,7 +193,7 @@ impl ExecutorBuilder {
     }
 
     /// How many workers a job may crash before it fails for good, unless [`crash_limit`](Self::crash_limit) sets another number.
-    pub const CRASH_LIMIT: u32 = 3;
+    pub const CRASH_LIMIT: u32 = super::plan::CRASH_LIMIT;
 
     /// Sets how many workers a job may crash before it fails for good; [`CRASH_LIMIT`](Self::CRASH_LIMIT) by default.
     pub fn crash_limit(mut self, crashes: u32) -> Self {

@@ -324,13 +324,16 @@ impl RunSettings {
     }
 }
 
+/// How many workers a job may crash before it fails for good, unless it is set otherwise.
+pub(super) const CRASH_LIMIT: u32 = 3;
+
 impl Default for RunSettings {
     fn default() -> Self {
         Self {
             scheduling: SchedulerSettings::default(),
             window: WINDOW,
             memory: RetainedJobs::Nothing,
-            crash_limit: super::ExecutorBuilder::CRASH_LIMIT,
+            crash_limit: CRASH_LIMIT,
             max_failures: None,
             success_goal: None,
             deadline: None,
